@@ -1,0 +1,51 @@
+# qc2c_library(NAME [SRCS ...] [CUDA ...] [PUBLIC ...] [PRIVATE ...])
+#   Target qc2c_NAME with alias qc2c::NAME. CUDA sources are dropped without a CUDA compiler.
+# qc2c_program(NAME SRCS ... DEPS ...)     An executable in the build folder's bin/.
+# qc2c_test(NAME SRCS ... DEPS ...)        A GoogleTest program, registered with ctest as NAME.
+# qc2c_bench(NAME SRCS ... DEPS ...)       A Google Benchmark program in bin/.
+set(CMAKE_RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/bin)
+
+function(qc2c_warnings target)
+  target_compile_options(${target} PRIVATE
+    $<$<COMPILE_LANGUAGE:CXX>:-Wall> $<$<COMPILE_LANGUAGE:CXX>:-Wextra>
+    $<$<COMPILE_LANGUAGE:CXX>:-Werror> $<$<COMPILE_LANGUAGE:CXX>:-Wno-missing-field-initializers>)
+endfunction()
+
+function(qc2c_library name)
+  cmake_parse_arguments(ARG "" "" "SRCS;CUDA;PUBLIC;PRIVATE" ${ARGN})
+  if(QC2C_ENABLE_CUDA)
+    list(APPEND ARG_SRCS ${ARG_CUDA})
+  endif()
+  if(ARG_SRCS)
+    add_library(qc2c_${name} STATIC ${ARG_SRCS})
+    target_include_directories(qc2c_${name} PUBLIC ${PROJECT_SOURCE_DIR})
+    target_link_libraries(qc2c_${name} PUBLIC ${ARG_PUBLIC} PRIVATE ${ARG_PRIVATE})
+    target_compile_definitions(qc2c_${name} PRIVATE $<$<BOOL:${QC2C_ENABLE_CUDA}>:QC2C_ENABLE_CUDA>)
+    qc2c_warnings(qc2c_${name})
+  else()
+    add_library(qc2c_${name} INTERFACE)
+    target_include_directories(qc2c_${name} INTERFACE ${PROJECT_SOURCE_DIR})
+    target_link_libraries(qc2c_${name} INTERFACE ${ARG_PUBLIC})
+  endif()
+  add_library(qc2c::${name} ALIAS qc2c_${name})
+endfunction()
+
+function(qc2c_program name)
+  cmake_parse_arguments(ARG "" "" "SRCS;DEPS" ${ARGN})
+  add_executable(${name} ${ARG_SRCS})
+  target_link_libraries(${name} PRIVATE ${ARG_DEPS})
+  qc2c_warnings(${name})
+endfunction()
+
+function(qc2c_test name)
+  cmake_parse_arguments(ARG "" "" "SRCS;DEPS" ${ARGN})
+  qc2c_program(${name} SRCS ${ARG_SRCS} DEPS ${ARG_DEPS} GTest::gmock GTest::gtest GTest::gtest_main)
+  target_compile_definitions(${name} PRIVATE $<$<BOOL:${QC2C_ENABLE_CUDA}>:QC2C_ENABLE_CUDA>
+                                             QC2C_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
+  add_test(NAME ${name} COMMAND ${name} WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
+endfunction()
+
+function(qc2c_bench name)
+  cmake_parse_arguments(ARG "" "" "SRCS;DEPS" ${ARGN})
+  qc2c_program(${name} SRCS ${ARG_SRCS} DEPS ${ARG_DEPS} benchmark::benchmark)
+endfunction()

@@ -1,0 +1,62 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <limits>
+
+#include "common/base/bytes.h"
+#include "common/base/files.h"
+#include "common/base/hash.h"
+
+namespace qc2c {
+namespace {
+
+TEST(CheckedProductTest, ReportsOverflowInsteadOfWrapping) {
+  EXPECT_EQ(CheckedProduct({}), 1u);
+  EXPECT_EQ(CheckedProduct({3, 5, 7}), 105u);
+  EXPECT_EQ(CheckedProduct({uint64_t{1} << 63, 2}), std::nullopt);
+  EXPECT_EQ(CheckedProduct({std::numeric_limits<uint64_t>::max(), 1}),
+            std::numeric_limits<uint64_t>::max());
+}
+
+TEST(HexTest, WritesTwoLowerCaseDigitsAByte) {
+  const std::string bytes("\x00\x7f\xab", 3);
+  EXPECT_EQ(ToHex(AsBytes(bytes)), "007fab");
+}
+
+// The value for no input is the one that the algorithm's own documentation publishes.
+TEST(HashTest, IsXxh3) {
+  EXPECT_EQ(Hash({}), 0x2d06800538d394c2u);
+  EXPECT_EQ(HashText(Hash({})), "2d06800538d394c2");
+}
+
+TEST(HashTest, IncrementalEqualsWhole) {
+  const std::string text = "abcdefgh";
+  Hasher hasher;
+  hasher.Add(AsBytes(text).first(3)).Add(AsBytes(text).subspan(3));
+  EXPECT_EQ(hasher.Digest(), Hash(AsBytes(text)));
+  EXPECT_EQ(Hasher().AddU32(0x64636261).AddU32(0x68676665).Digest(), Hash(AsBytes(text)));
+  EXPECT_EQ(Hasher().AddU64(0x6867666564636261).Digest(), Hash(AsBytes(text)));
+}
+
+TEST(FilesTest, WritesAtomicallyAndReadsBack) {
+  const std::filesystem::path folder = std::filesystem::path(testing::TempDir()) / "qc2c_files";
+  std::filesystem::remove_all(folder);
+  const auto path = folder / "deep" / "a.txt";
+  ASSERT_TRUE(WriteFileAtomically(path, "one").ok());
+  ASSERT_TRUE(WriteFileAtomically(path, "two").ok());
+  EXPECT_EQ(ReadFile(path).value(), "two");
+  ASSERT_TRUE(WriteFileAtomically(path, "").ok());
+  EXPECT_EQ(ReadFile(path).value(), "");
+  const auto entries = std::filesystem::directory_iterator(path.parent_path());
+  EXPECT_EQ(std::distance(begin(entries), end(entries)), 1);
+}
+
+TEST(FilesTest, MissingFileIsNamed) {
+  const auto missing = ReadFile("/no/such/file");
+  EXPECT_EQ(missing.status().code(), absl::StatusCode::kNotFound);
+  EXPECT_THAT(std::string(missing.status().message()), testing::HasSubstr("/no/such/file"));
+}
+
+}  // namespace
+}  // namespace qc2c
