@@ -1,0 +1,102 @@
+// A decoder-only language model on ATen: Hugging Face weights in, hidden states and a KV cache out.
+//
+// Everything is batched. A batch is ragged: sequences of different lengths, padded on the right.
+// Nothing is written in place, so the same code serves (under NoGradGuard) and trains (autograd).
+//
+// Shapes: B sequences, T new tokens, S cache slots, C hidden size, V vocabulary, L layers, H KV heads,
+// D head size.
+#pragma once
+
+#include <ATen/ATen.h>
+
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "common/model/model_config.h"
+#include "common/tensor/kv_cache_view.h"
+
+namespace qc2c {
+
+// Sequences of token ids, right-padded to the longest. Padding ids are 0 and never reach a result.
+struct TokenBatch {
+  at::Tensor ids;      // [B, T] int64, on the model's device
+  at::Tensor lengths;  // [B] int64, on the model's device, each 1 .. T
+
+  // REQUIRES: no sequence is empty.
+  static TokenBatch FromSequences(const std::vector<std::vector<int32_t>>& sequences,
+                                  at::Device device);
+  int64_t batch_size() const { return ids.size(0); }
+};
+
+// Keys are stored after RoPE (and after k_norm), so a slot's index carries no position: rows of
+// different lengths may leave invalid slots between their tokens.
+struct KvCache {
+  std::vector<at::Tensor> keys;    // L tensors [B, H, S, D]
+  std::vector<at::Tensor> values;  // L tensors [B, H, S, D]
+  at::Tensor valid;                // [B, S] bool: the slot holds a token of this row
+  at::Tensor lengths;              // [B] int64: tokens so far = position of the row's next token
+
+  // Copies the tensor handles, not the data. The slots [0, T) of a prefilled row are its tokens.
+  int64_t num_slots() const { return valid.size(1); }
+};
+
+struct ForwardResult {
+  at::Tensor hidden;  // [B, T, C] after the final norm
+  KvCache cache;      // the past slots, then T new ones
+};
+
+struct ModelOptions {
+  at::Device device = at::kCPU;
+  at::ScalarType dtype = at::kFloat;  // kFloat or kBFloat16: weights, activations and cache
+};
+
+// Thread-safe for concurrent Forward and Logits. Move-only.
+class Model {
+ public:
+  // Reads config.json and model.safetensors (or the shards that model.safetensors.index.json lists).
+  // The file's floating dtype is converted to options.dtype. INVALID_ARGUMENT, naming the file and
+  // the field or tensor, for a missing, surplus or misshapen tensor; NOT_FOUND for a missing file.
+  static absl::StatusOr<Model> Load(const std::filesystem::path& folder, const ModelOptions& options);
+
+  // Weights are allocated and not initialised: for a trainer, which fills parameters().
+  static absl::StatusOr<Model> Create(const ModelConfig& config, const ModelOptions& options);
+
+  // Runs T new tokens a row on top of `past` (nullptr: an empty cache), whose tokens all of them see.
+  // INVALID_ARGUMENT if an id is outside the vocabulary or a row outgrows max_positions.
+  absl::StatusOr<ForwardResult> Forward(const TokenBatch& tokens, const KvCache* past) const;
+
+  // hidden [..., C] -> logits [..., V] in the model's dtype.
+  at::Tensor Logits(const at::Tensor& hidden) const;
+
+  // Hugging Face names ("model.layers.0.self_attn.q_proj.weight"); a tied lm_head is absent.
+  // The tensors share storage with the model.
+  const std::vector<std::pair<std::string, at::Tensor>>& parameters() const;
+
+  const ModelConfig& config() const;
+  const ModelOptions& options() const;
+  // Names the weights: XXH3 over config.json and the safetensors files; 0 for a created model.
+  uint64_t fingerprint() const;
+
+  Model(Model&&) noexcept;
+  Model& operator=(Model&&) noexcept;
+  ~Model();
+
+ private:
+  struct Impl;
+  explicit Model(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+// The hidden state of each row's last token: [B, T, C], lengths [B] -> [B, C].
+at::Tensor LastHidden(const at::Tensor& hidden, const at::Tensor& lengths);
+
+// Row `row` of a cache as plain memory of its first `num_tokens` slots. The view borrows from `cache`.
+// Layers not listed in `layers` are absent. REQUIRES: those slots are valid.
+KvCacheView ViewOfRow(const KvCache& cache, int64_t row, int64_t num_tokens,
+                      const std::vector<int32_t>& layers, const KvLayout& layout);
+
+}  // namespace qc2c

@@ -1,0 +1,28 @@
+// The safetensors file format (https://github.com/huggingface/safetensors): eight bytes of header
+// length, a JSON header, raw tensors. The reader trusts nothing in the file.
+#pragma once
+
+#include <ATen/ATen.h>
+
+#include <filesystem>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+
+namespace qc2c {
+
+using NamedTensors = std::vector<std::pair<std::string, at::Tensor>>;
+
+// All tensors of the file, in the order of their names, as views of a private memory map that lives as
+// long as any of them. INVALID_ARGUMENT or DATA_LOSS naming the file, the tensor and the fault:
+// truncated or oversized header, bad JSON, unknown dtype, size that disagrees with the shape, offsets
+// that overlap, leave a gap or pass the end.
+absl::StatusOr<NamedTensors> ReadSafetensors(const std::filesystem::path& path);
+
+// Writes atomically, tensors in the order of their names. Contiguous copies are made on the CPU.
+absl::Status WriteSafetensors(const std::filesystem::path& path, const NamedTensors& tensors);
+
+}  // namespace qc2c
