@@ -43,6 +43,7 @@ if(QC2C_ENABLE_CUDA)
             HINTS ${CUDAToolkit_ROOT}/lib /usr/local/cuda/lib64 NO_CACHE REQUIRED)
   # The wheel has no unversioned link name for the runtime and no lib64, where nvcc looks.
   get_filename_component(cuda_lib ${CUDART_LIBRARY} DIRECTORY)
+  file(MAKE_DIRECTORY ${PROJECT_BINARY_DIR}/cudart)
   file(CREATE_LINK ${CUDART_LIBRARY} ${PROJECT_BINARY_DIR}/cudart/libcudart.so SYMBOLIC)
   set(CMAKE_CUDA_RUNTIME_LIBRARY Shared)
   set(CMAKE_CUDA_FLAGS_INIT "-L${PROJECT_BINARY_DIR}/cudart -L${cuda_lib}")
