@@ -1,7 +1,9 @@
-// KvFrame <-> CacheChunk messages, and the count of every byte. proto/FORMAT.md is the specification.
+// KvFrame <-> CacheChunk messages, and the count of every byte. proto/FORMAT.md is the
+// specification.
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -18,6 +20,9 @@ inline constexpr uint32_t kMinChunkBytes = 1 << 10;
 inline constexpr uint32_t kMaxChunkBytes = 4 << 20;
 // A message may pass the chunk size by its own overhead, header and indices included.
 inline constexpr uint32_t kMessageSlackBytes = (128 << 10) + (64 << 10);
+
+// Codes and scales of one frame; a reader refuses to expect more.
+inline constexpr uint64_t kMaxFrameBytes = uint64_t{16} << 30;
 
 // Serialized bytes by what they carry; tx is the sum of the others.
 struct WireBytes {
@@ -40,9 +45,9 @@ absl::StatusOr<CodecSpec> CodecFromProto(const v1::Codec& proto);
 v1::KvLayout LayoutToProto(const KvLayout& layout);
 absl::StatusOr<KvLayout> LayoutFromProto(const v1::KvLayout& proto);
 
-// The serialized CacheChunk messages of a frame, in order. Deterministic. Codes and scales of at most
-// about `chunk_bytes` a message; a frame that is smaller is one message.
-// INVALID_ARGUMENT if chunk_bytes is outside [kMinChunkBytes, kMaxChunkBytes].
+// The serialized CacheChunk messages of a frame, in order. Deterministic. Codes and scales of at
+// most about `chunk_bytes` a message; a frame that is smaller is one message. INVALID_ARGUMENT if
+// chunk_bytes is outside [kMinChunkBytes, kMaxChunkBytes].
 absl::StatusOr<std::vector<std::string>> WriteFrame(const KvFrame& frame, uint32_t chunk_bytes);
 
 // What the bytes of one serialized message carry. INVALID_ARGUMENT if it does not parse.
@@ -59,32 +64,29 @@ struct FrameExpectation {
 
 // Assembles a frame from messages that nobody vouches for. Allocates no more than the expectation
 // implies. Every error names the field, what was found and what was expected:
-//   DATA_LOSS            checksum, count or order of messages, truncation, a repeated or missing block
-//   FAILED_PRECONDITION  format version, model, layout or codec other than expected
+//   DATA_LOSS            checksum, count or order of messages, truncation, a repeated or missing
+//   block FAILED_PRECONDITION  format version, model, layout or codec other than expected
 //   INVALID_ARGUMENT     bytes that do not parse, fields out of range
 // After an error the reader stays in error.
 class FrameReader {
  public:
+  // An expectation that no frame can meet (a field out of range, above kMaxFrameBytes) is the error
+  // of the first Add.
   explicit FrameReader(FrameExpectation expectation);
+  ~FrameReader();
+  FrameReader(FrameReader&&) noexcept;
+  FrameReader& operator=(FrameReader&&) noexcept;
 
   // One serialized message, in stream order.
   absl::Status Add(const std::string& message);
   // After the stream's end. The frame, once; an error if the trailer has not been seen.
   absl::StatusOr<KvFrame> Finish();
   // Of all messages added so far.
-  const WireBytes& bytes() const { return bytes_; }
+  const WireBytes& bytes() const;
 
  private:
-  absl::Status ReadChunk(const v1::CacheChunk& chunk);
-  absl::Status ReadHeader(const v1::CacheHeader& header);
-  absl::Status ReadBlock(const v1::LayerBlock& block);
-  absl::Status ReadTrailer(const v1::CacheTrailer& trailer);
-
-  FrameExpectation expectation_;
-  KvFrame frame_;
-  WireBytes bytes_;
-  absl::Status status_;
-  // (further state is private to the implementation)
+  struct State;
+  std::unique_ptr<State> state_;
 };
 
 }  // namespace qc2c

@@ -1,0 +1,101 @@
+#include <limits>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/status_macros.h"
+#include "common/wire/frame_codec.h"
+
+namespace qc2c {
+namespace {
+
+static_assert(static_cast<int>(Scheme::kFp32) == v1::SCHEME_FP32);
+static_assert(static_cast<int>(Scheme::kBf16) == v1::SCHEME_BF16);
+static_assert(static_cast<int>(Scheme::kFp16) == v1::SCHEME_FP16);
+static_assert(static_cast<int>(Scheme::kInt8) == v1::SCHEME_INT8);
+static_assert(static_cast<int>(Scheme::kInt4) == v1::SCHEME_INT4);
+static_assert(static_cast<int>(Axis::kNone) == v1::AXIS_UNSPECIFIED);
+static_assert(static_cast<int>(Axis::kPerToken) == v1::AXIS_PER_TOKEN);
+static_assert(static_cast<int>(Axis::kPerHead) == v1::AXIS_PER_HEAD);
+static_assert(static_cast<int>(Axis::kPerLayer) == v1::AXIS_PER_LAYER);
+static_assert(static_cast<int>(ScaleType::kNone) == v1::SCALE_TYPE_UNSPECIFIED);
+static_assert(static_cast<int>(ScaleType::kFp16) == v1::SCALE_TYPE_FP16);
+static_assert(static_cast<int>(ScaleType::kBf16) == v1::SCALE_TYPE_BF16);
+static_assert(static_cast<int>(ScaleType::kFp32) == v1::SCALE_TYPE_FP32);
+static_assert(static_cast<int>(Selection::kAll) == v1::SELECTION_ALL);
+static_assert(static_cast<int>(Selection::kFront) == v1::SELECTION_FRONT);
+static_assert(static_cast<int>(Selection::kBack) == v1::SELECTION_BACK);
+static_assert(static_cast<int>(Selection::kKeyNorm) == v1::SELECTION_KEY_NORM);
+static_assert(static_cast<int>(Selection::kValueNorm) == v1::SELECTION_VALUE_NORM);
+static_assert(static_cast<int>(Half::kKey) == v1::HALF_KEY);
+static_assert(static_cast<int>(Half::kValue) == v1::HALF_VALUE);
+
+// Enumerators are consecutive, so that a range is the check. Protobuf keeps numbers that it does
+// not know, and CodecSpec::Validate expects enumerators.
+absl::Status CheckEnumerator(const char* field, int value, int min, int max) {
+  if (value >= min && value <= max) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("codec.", field, " is ", value, ": expected ", min, " to ", max));
+}
+
+absl::StatusOr<int32_t> Dimension(const char* field, uint32_t value) {
+  if (value <= static_cast<uint32_t>(std::numeric_limits<int32_t>::max())) {
+    return static_cast<int32_t>(value);
+  }
+  return absl::InvalidArgumentError(
+      absl::StrCat("layout.", field, " is ", value, ": expected less than 2^31"));
+}
+
+}  // namespace
+
+v1::Codec CodecToProto(const CodecSpec& codec) {
+  v1::Codec proto;
+  proto.set_scheme(static_cast<v1::Scheme>(codec.scheme));
+  proto.set_axis(static_cast<v1::Axis>(codec.axis));
+  proto.set_scale_type(static_cast<v1::ScaleType>(codec.scale_type));
+  proto.set_selection(static_cast<v1::Selection>(codec.selection));
+  if (codec.keep.has_value()) {
+    if (const float* ratio = std::get_if<float>(&*codec.keep)) {
+      proto.set_keep_ratio(*ratio);
+    } else {
+      proto.set_keep_tokens(std::get<uint32_t>(*codec.keep));
+    }
+  }
+  return proto;
+}
+
+absl::StatusOr<CodecSpec> CodecFromProto(const v1::Codec& proto) {
+  RETURN_IF_ERROR(CheckEnumerator("scheme", proto.scheme(), v1::SCHEME_FP32, v1::SCHEME_INT4));
+  RETURN_IF_ERROR(CheckEnumerator("axis", proto.axis(), v1::AXIS_UNSPECIFIED, v1::AXIS_PER_LAYER));
+  RETURN_IF_ERROR(CheckEnumerator("scale_type", proto.scale_type(), v1::SCALE_TYPE_UNSPECIFIED,
+                                  v1::SCALE_TYPE_FP32));
+  RETURN_IF_ERROR(
+      CheckEnumerator("selection", proto.selection(), v1::SELECTION_ALL, v1::SELECTION_VALUE_NORM));
+  CodecSpec codec;
+  codec.scheme = static_cast<Scheme>(proto.scheme());
+  codec.axis = static_cast<Axis>(proto.axis());
+  codec.scale_type = static_cast<ScaleType>(proto.scale_type());
+  codec.selection = static_cast<Selection>(proto.selection());
+  if (proto.keep_case() == v1::Codec::kKeepRatio) codec.keep = Keep(proto.keep_ratio());
+  if (proto.keep_case() == v1::Codec::kKeepTokens) codec.keep = Keep(proto.keep_tokens());
+  RETURN_IF_ERROR(codec.Validate());
+  return codec;
+}
+
+v1::KvLayout LayoutToProto(const KvLayout& layout) {
+  v1::KvLayout proto;
+  proto.set_num_layers(static_cast<uint32_t>(layout.num_layers));
+  proto.set_num_kv_heads(static_cast<uint32_t>(layout.num_kv_heads));
+  proto.set_head_dim(static_cast<uint32_t>(layout.head_dim));
+  return proto;
+}
+
+absl::StatusOr<KvLayout> LayoutFromProto(const v1::KvLayout& proto) {
+  KvLayout layout;
+  ASSIGN_OR_RETURN(layout.num_layers, Dimension("num_layers", proto.num_layers()));
+  ASSIGN_OR_RETURN(layout.num_kv_heads, Dimension("num_kv_heads", proto.num_kv_heads()));
+  ASSIGN_OR_RETURN(layout.head_dim, Dimension("head_dim", proto.head_dim()));
+  RETURN_IF_ERROR(layout.Validate());
+  return layout;
+}
+
+}  // namespace qc2c

@@ -1,0 +1,44 @@
+#include "common/wire/frame_checksum.h"
+
+#include <bit>
+
+namespace qc2c {
+namespace {
+
+void AddBytes(Hasher& hasher, ByteSpan bytes) {
+  hasher.AddU32(static_cast<uint32_t>(bytes.size())).Add(bytes);
+}
+
+}  // namespace
+
+void AddHeader(Hasher& hasher, const v1::CacheHeader& header) {
+  hasher.AddU32(header.format_version()).AddU64(header.model_fingerprint());
+  const v1::KvLayout& layout = header.layout();
+  hasher.AddU32(layout.num_layers()).AddU32(layout.num_kv_heads()).AddU32(layout.head_dim());
+  const v1::Codec& codec = header.codec();
+  hasher.AddU32(codec.scheme()).AddU32(codec.axis()).AddU32(codec.scale_type());
+  hasher.AddU32(codec.selection()).AddU32(codec.keep_case());
+  switch (codec.keep_case()) {
+    case v1::Codec::kKeepRatio:
+      hasher.AddU32(std::bit_cast<uint32_t>(codec.keep_ratio()));
+      break;
+    case v1::Codec::kKeepTokens:
+      hasher.AddU32(codec.keep_tokens());
+      break;
+    case v1::Codec::KEEP_NOT_SET:
+      hasher.AddU32(0);
+  }
+  hasher.AddU32(header.num_tokens()).AddU32(header.num_kept()).AddU32(header.index_coding());
+  AddBytes(hasher, AsBytes(header.indices()));
+  hasher.AddU32(static_cast<uint32_t>(header.layers_size()));
+  for (const uint32_t layer : header.layers()) hasher.AddU32(layer);
+}
+
+void AddBlock(Hasher& hasher, uint32_t layer, uint32_t half, uint32_t first_token,
+              uint32_t num_tokens, ByteSpan codes, ByteSpan scales) {
+  hasher.AddU32(layer).AddU32(half).AddU32(first_token).AddU32(num_tokens);
+  AddBytes(hasher, codes);
+  AddBytes(hasher, scales);
+}
+
+}  // namespace qc2c

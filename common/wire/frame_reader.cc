@@ -1,0 +1,289 @@
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "common/base/status_macros.h"
+#include "common/wire/chunk_view.h"
+#include "common/wire/frame_checksum.h"
+#include "common/wire/frame_codec.h"
+#include "common/wire/layer_list.h"
+#include "common/wire/position_list.h"
+
+namespace qc2c {
+namespace {
+
+template <typename Found, typename Expected>
+std::string Differs(const char* field, const Found& found, const Expected& expected) {
+  return absl::StrCat(field, " is ", found, ": expected ", expected);
+}
+
+// Parses a small message and refuses every spelling but the writer's: unknown or repeated fields,
+// another order, long varints and written defaults would all be lost in serializing it again.
+template <typename Message>
+absl::StatusOr<Message> ParseCanonical(ByteSpan bytes, size_t max_bytes, const char* name) {
+  if (bytes.size() > max_bytes) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(name, " has ", bytes.size(), " bytes: expected at most ", max_bytes));
+  }
+  Message message;
+  if (!message.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
+    return absl::InvalidArgumentError(absl::StrCat(name, ": does not parse"));
+  }
+  message.DiscardUnknownFields();
+  const std::string again = message.SerializeAsString();
+  if (!std::ranges::equal(AsBytes(again), bytes)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(name, ": has unknown or repeated fields or is not in canonical form"));
+  }
+  return message;
+}
+
+// Everything a header can hold besides indices and layers takes less.
+constexpr size_t kHeaderFieldsBytes = 128;
+constexpr size_t kTrailerBytes = 64;
+constexpr size_t kLayerBytes = 2;  // a varint below KvLayout::kMaxLayers
+
+absl::Status CheckExpectation(const FrameExpectation& expected) {
+  RETURN_IF_ERROR(expected.layout.Validate());
+  RETURN_IF_ERROR(expected.codec.Validate());
+  RETURN_IF_ERROR(CheckLayers(expected.layout, expected.layers));
+  if (expected.num_tokens < 1 || expected.num_tokens > KvLayout::kMaxTokens) {
+    return absl::InvalidArgumentError(
+        Differs("num_tokens", expected.num_tokens, absl::StrCat("1 to ", KvLayout::kMaxTokens)));
+  }
+  ASSIGN_OR_RETURN(
+      const BlockBytes block,
+      BytesOfBlock(expected.codec, expected.layout, expected.codec.NumKept(expected.num_tokens)));
+  // Below 2^44 bytes a block and 2^11 blocks: no overflow.
+  const uint64_t bytes = 2 * expected.layers.size() * (block.codes + block.scales);
+  if (bytes > kMaxFrameBytes) {
+    return absl::InvalidArgumentError(
+        Differs("frame bytes", bytes, absl::StrCat("at most ", kMaxFrameBytes)));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+struct FrameReader::State {
+  explicit State(FrameExpectation expectation)
+      : expected(std::move(expectation)), status(CheckExpectation(expected)) {}
+
+  absl::Status ReadChunk(const std::string& message);
+  absl::Status ReadHeader(const v1::CacheHeader& header);
+  absl::Status CheckHeader(const v1::CacheHeader& header) const;
+  absl::Status ReadBlock(const BlockView& view);
+  absl::Status CheckBlock(const BlockView& view) const;
+  absl::Status ReadTrailer(const v1::CacheTrailer& trailer);
+
+  FrameExpectation expected;
+  absl::Status status;
+  WireBytes bytes;
+  KvFrame frame;
+  Hasher hasher;
+  uint32_t sequence = 0;     // of the next message
+  size_t block = 0;          // index in frame.blocks that the next slice belongs to
+  uint32_t first_token = 0;  // of the next slice
+  v1::CacheTrailer read;     // what the trailer must say, but for the checksum
+  enum class Stage { kStart, kBlocks, kDone, kTaken } stage = Stage::kStart;
+};
+
+absl::Status FrameReader::State::ReadChunk(const std::string& message) {
+  constexpr size_t kMaxMessageBytes = kMaxChunkBytes + kMessageSlackBytes;
+  if (message.size() > kMaxMessageBytes) {
+    return absl::InvalidArgumentError(
+        Differs("message bytes", message.size(), absl::StrCat("at most ", kMaxMessageBytes)));
+  }
+  if (stage != Stage::kStart && stage != Stage::kBlocks) {
+    return absl::DataLossError("a message after the trailer: expected the end of the stream");
+  }
+  ASSIGN_OR_RETURN(const WireBytes count, CountMessage(message));
+  bytes += count;
+  ASSIGN_OR_RETURN(ChunkView chunk, ViewChunk(AsBytes(message)));
+  if (chunk.sequence != sequence) {
+    return absl::DataLossError(Differs("sequence", chunk.sequence, sequence));
+  }
+  ++sequence;
+  if (chunk.header.has_value() != (stage == Stage::kStart)) {
+    return absl::DataLossError(Differs("header", chunk.header.has_value() ? "present" : "missing",
+                                       "one in the first message, none later"));
+  }
+  if (chunk.header.has_value()) {
+    const size_t max_bytes =
+        kHeaderFieldsBytes + expected.num_tokens / 8 + kLayerBytes * expected.layers.size();
+    ASSIGN_OR_RETURN(const auto header,
+                     ParseCanonical<v1::CacheHeader>(*chunk.header, max_bytes, "header"));
+    RETURN_IF_ERROR(ReadHeader(header));
+  }
+  if (chunk.blocks.empty()) return absl::DataLossError(Differs("blocks", "empty", "at least one"));
+  while (!chunk.blocks.empty()) {
+    ASSIGN_OR_RETURN(const BlockView view, TakeBlock(chunk.blocks));
+    RETURN_IF_ERROR(ReadBlock(view));
+  }
+  if (!chunk.trailer.has_value()) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const auto trailer,
+                   ParseCanonical<v1::CacheTrailer>(*chunk.trailer, kTrailerBytes, "trailer"));
+  return ReadTrailer(trailer);
+}
+
+absl::Status FrameReader::State::CheckHeader(const v1::CacheHeader& header) const {
+  if (header.format_version() != kFormatVersion) {
+    return absl::FailedPreconditionError(
+        Differs("header.format_version", header.format_version(), kFormatVersion));
+  }
+  if (header.model_fingerprint() != expected.model_fingerprint) {
+    return absl::FailedPreconditionError(Differs("header.model_fingerprint",
+                                                 HashText(header.model_fingerprint()),
+                                                 HashText(expected.model_fingerprint)));
+  }
+  ASSIGN_OR_RETURN(const KvLayout layout, LayoutFromProto(header.layout()));
+  if (layout != expected.layout) {
+    return absl::FailedPreconditionError(
+        Differs("header.layout", layout.ToString(), expected.layout.ToString()));
+  }
+  ASSIGN_OR_RETURN(const CodecSpec codec, CodecFromProto(header.codec()));
+  if (codec != expected.codec) {
+    return absl::FailedPreconditionError(
+        Differs("header.codec", codec.ToString(), expected.codec.ToString()));
+  }
+  if (header.num_tokens() != expected.num_tokens) {
+    return absl::FailedPreconditionError(
+        Differs("header.num_tokens", header.num_tokens(), expected.num_tokens));
+  }
+  const uint32_t num_kept = codec.NumKept(header.num_tokens());
+  if (header.num_kept() != num_kept) {
+    return absl::InvalidArgumentError(Differs("header.num_kept", header.num_kept(),
+                                              absl::StrCat(num_kept, " by ", codec.ToString())));
+  }
+  if (!std::ranges::equal(header.layers(), expected.layers, {}, {},
+                          [](int32_t layer) { return static_cast<uint32_t>(layer); })) {
+    return absl::FailedPreconditionError(Differs(
+        "header.layers", absl::StrJoin(header.layers(), ","), absl::StrJoin(expected.layers, ",")));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status FrameReader::State::ReadHeader(const v1::CacheHeader& header) {
+  RETURN_IF_ERROR(CheckHeader(header));
+  ASSIGN_OR_RETURN(frame.positions,
+                   DecodePositions(expected.codec.selection, header.num_tokens(), header.num_kept(),
+                                   header.index_coding(), AsBytes(header.indices())));
+  AddHeader(hasher, header);
+  frame.model_fingerprint = expected.model_fingerprint;
+  frame.layout = expected.layout;
+  frame.codec = expected.codec;
+  frame.num_tokens = expected.num_tokens;
+  frame.layers = expected.layers;
+  RETURN_IF_ERROR(LayOutBlocks(frame));
+  stage = Stage::kBlocks;
+  return absl::OkStatus();
+}
+
+absl::Status FrameReader::State::CheckBlock(const BlockView& view) const {
+  if (block == frame.blocks.size()) {
+    return absl::DataLossError(
+        absl::StrCat("a block of layer ", view.layer, " after the last: ", "expected the trailer"));
+  }
+  const KvBlock& whole = frame.blocks[block];
+  if (view.layer != static_cast<uint32_t>(whole.layer) ||
+      view.half != static_cast<uint32_t>(whole.half) || view.first_token != first_token) {
+    return absl::DataLossError(absl::StrCat("block is layer ", view.layer, " half ", view.half,
+                                            " first_token ", view.first_token, ": expected layer ",
+                                            whole.layer, " half ", static_cast<int>(whole.half),
+                                            " first_token ", first_token));
+  }
+  const auto num_kept = static_cast<uint32_t>(frame.positions.size());
+  if (view.num_tokens < 1 || view.num_tokens > num_kept - first_token) {
+    return absl::DataLossError(Differs("block.num_tokens", view.num_tokens,
+                                       absl::StrCat("1 to ", num_kept - first_token)));
+  }
+  const size_t codes = whole.codes_bytes / num_kept * view.num_tokens;
+  if (view.codes.size() != codes) {
+    return absl::DataLossError(Differs("block.codes bytes", view.codes.size(), codes));
+  }
+  const bool per_token = expected.codec.axis == Axis::kPerToken;
+  const size_t scales = per_token          ? whole.scales_bytes / num_kept * view.num_tokens
+                        : first_token == 0 ? whole.scales_bytes
+                                           : 0;
+  if (view.scales.size() != scales) {
+    return absl::DataLossError(Differs("block.scales bytes", view.scales.size(), scales));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status FrameReader::State::ReadBlock(const BlockView& view) {
+  RETURN_IF_ERROR(CheckBlock(view));
+  const KvBlock& whole = frame.blocks[block];
+  const size_t num_kept = frame.positions.size();
+  uint8_t* codes = frame.data.data() + whole.codes_offset;
+  std::ranges::copy(view.codes, codes + whole.codes_bytes / num_kept * first_token);
+  // Scales that are not a token's come with the first slice alone, at offset 0.
+  uint8_t* scales = frame.data.data() + whole.scales_offset;
+  std::ranges::copy(view.scales, scales + whole.scales_bytes / num_kept * first_token);
+  AddBlock(hasher, view.layer, view.half, view.first_token, view.num_tokens, view.codes,
+           view.scales);
+  read.set_num_blocks(read.num_blocks() + 1);
+  read.set_code_bytes(read.code_bytes() + view.codes.size());
+  read.set_scale_bytes(read.scale_bytes() + view.scales.size());
+  first_token += view.num_tokens;
+  if (first_token == num_kept) {
+    first_token = 0;
+    ++block;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status FrameReader::State::ReadTrailer(const v1::CacheTrailer& trailer) {
+  if (block != frame.blocks.size()) {
+    return absl::DataLossError(
+        Differs("trailer after complete blocks", block, frame.blocks.size()));
+  }
+  if (trailer.num_blocks() != read.num_blocks()) {
+    return absl::DataLossError(
+        Differs("trailer.num_blocks", trailer.num_blocks(), read.num_blocks()));
+  }
+  if (trailer.code_bytes() != read.code_bytes()) {
+    return absl::DataLossError(
+        Differs("trailer.code_bytes", trailer.code_bytes(), read.code_bytes()));
+  }
+  if (trailer.scale_bytes() != read.scale_bytes()) {
+    return absl::DataLossError(
+        Differs("trailer.scale_bytes", trailer.scale_bytes(), read.scale_bytes()));
+  }
+  if (trailer.checksum() != hasher.Digest()) {
+    return absl::DataLossError(
+        Differs("trailer.checksum", HashText(trailer.checksum()), HashText(hasher.Digest())));
+  }
+  stage = Stage::kDone;
+  return absl::OkStatus();
+}
+
+FrameReader::FrameReader(FrameExpectation expectation)
+    : state_(std::make_unique<State>(std::move(expectation))) {}
+FrameReader::~FrameReader() = default;
+FrameReader::FrameReader(FrameReader&&) noexcept = default;
+FrameReader& FrameReader::operator=(FrameReader&&) noexcept = default;
+
+absl::Status FrameReader::Add(const std::string& message) {
+  if (state_->status.ok()) state_->status = state_->ReadChunk(message);
+  return state_->status;
+}
+
+absl::StatusOr<KvFrame> FrameReader::Finish() {
+  RETURN_IF_ERROR(state_->status);
+  if (state_->stage == State::Stage::kTaken) {
+    return absl::FailedPreconditionError("the frame has been taken already");
+  }
+  if (state_->stage != State::Stage::kDone) {
+    return absl::DataLossError(
+        absl::StrCat("the stream ended after ", state_->sequence, " messages: expected a trailer"));
+  }
+  state_->stage = State::Stage::kTaken;
+  return std::move(state_->frame);
+}
+
+const WireBytes& FrameReader::bytes() const { return state_->bytes; }
+
+}  // namespace qc2c

@@ -1,0 +1,161 @@
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/status_macros.h"
+#include "common/wire/frame_checksum.h"
+#include "common/wire/frame_codec.h"
+#include "common/wire/layer_list.h"
+#include "common/wire/position_list.h"
+
+namespace qc2c {
+namespace {
+
+absl::Status CheckBlock(const KvFrame& frame, size_t index, const BlockBytes& expected) {
+  const KvBlock& block = frame.blocks[index];
+  const int32_t layer = frame.layers[index / 2];
+  const Half half = index % 2 == 0 ? Half::kKey : Half::kValue;
+  const size_t size = frame.data.size();
+  const bool fits = block.codes_offset <= size && block.codes_bytes <= size - block.codes_offset &&
+                    block.scales_offset <= size && block.scales_bytes <= size - block.scales_offset;
+  if (block.layer == layer && block.half == half && block.codes_bytes == expected.codes &&
+      block.scales_bytes == expected.scales && fits) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(absl::StrCat(
+      "frame.blocks[", index, "] is layer ", block.layer, " ", std::string(HalfName(block.half)),
+      " of ", block.codes_bytes, " + ", block.scales_bytes, " bytes: expected layer ", layer, " ",
+      std::string(HalfName(half)), " of ", expected.codes, " + ", expected.scales,
+      " bytes within frame.data"));
+}
+
+// A frame that passes is one that a reader with the right expectation accepts.
+absl::Status CheckFrame(const KvFrame& frame) {
+  RETURN_IF_ERROR(frame.layout.Validate());
+  RETURN_IF_ERROR(frame.codec.Validate());
+  RETURN_IF_ERROR(CheckLayers(frame.layout, frame.layers));
+  if (frame.num_tokens < 1 || frame.num_tokens > KvLayout::kMaxTokens) {
+    return absl::InvalidArgumentError(absl::StrCat("frame.num_tokens is ", frame.num_tokens,
+                                                   ": expected 1 to ", KvLayout::kMaxTokens));
+  }
+  const uint32_t num_kept = frame.codec.NumKept(frame.num_tokens);
+  if (frame.positions.size() != num_kept || frame.blocks.size() != 2 * frame.layers.size()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("frame has ", frame.positions.size(), " positions and ", frame.blocks.size(),
+                     " blocks: expected ", num_kept, " and ", 2 * frame.layers.size()));
+  }
+  ASSIGN_OR_RETURN(const BlockBytes expected, BytesOfBlock(frame.codec, frame.layout, num_kept));
+  for (size_t i = 0; i < frame.blocks.size(); ++i) {
+    RETURN_IF_ERROR(CheckBlock(frame, i, expected));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<v1::CacheHeader> MakeHeader(const KvFrame& frame) {
+  ASSIGN_OR_RETURN(CodedPositions coded,
+                   CodePositions(frame.codec.selection, frame.num_tokens, frame.positions));
+  v1::CacheHeader header;
+  header.set_format_version(kFormatVersion);
+  header.set_model_fingerprint(frame.model_fingerprint);
+  *header.mutable_layout() = LayoutToProto(frame.layout);
+  *header.mutable_codec() = CodecToProto(frame.codec);
+  header.set_num_tokens(frame.num_tokens);
+  header.set_num_kept(static_cast<uint32_t>(frame.positions.size()));
+  header.set_index_coding(coded.coding);
+  header.set_indices(std::move(coded.indices));
+  header.mutable_layers()->Add(frame.layers.begin(), frame.layers.end());
+  return header;
+}
+
+// Cuts a frame's blocks along tokens and gathers the pieces into messages.
+class ChunkWriter {
+ public:
+  ChunkWriter(const KvFrame& frame, uint32_t chunk_bytes)
+      : frame_(frame), chunk_bytes_(chunk_bytes) {}
+
+  std::vector<std::string> Write(const v1::CacheHeader& header) {
+    AddHeader(hasher_, header);
+    *chunk_.mutable_header() = header;
+    for (const KvBlock& block : frame_.blocks) WriteBlock(block);
+    WriteTrailer();
+    Flush();
+    return std::move(messages_);
+  }
+
+ private:
+  void WriteBlock(const KvBlock& block) {
+    const auto num_kept = static_cast<uint32_t>(frame_.positions.size());
+    const bool per_token = frame_.codec.axis == Axis::kPerToken;
+    const size_t token_codes = block.codes_bytes / num_kept;
+    const size_t token_scales = per_token ? block.scales_bytes / num_kept : 0;
+    for (uint32_t first = 0; first < num_kept;) {
+      const size_t block_scales = per_token || first > 0 ? 0 : block.scales_bytes;
+      const size_t token_bytes = token_codes + token_scales;
+      // A message takes one token even if that alone passes the chunk size.
+      if (used_ > 0 && used_ + block_scales + token_bytes > chunk_bytes_) Flush();
+      const size_t left = chunk_bytes_ - std::min<size_t>(chunk_bytes_, used_ + block_scales);
+      const auto count =
+          static_cast<uint32_t>(std::clamp<size_t>(left / token_bytes, 1, num_kept - first));
+      const ByteSpan codes = frame_.Codes(block).subspan(first * token_codes, count * token_codes);
+      const ByteSpan scales =
+          per_token ? frame_.Scales(block).subspan(first * token_scales, count * token_scales)
+                    : frame_.Scales(block).first(block_scales);
+      AddSlice(block, first, count, codes, scales);
+      first += count;
+    }
+  }
+
+  void AddSlice(const KvBlock& block, uint32_t first, uint32_t count, ByteSpan codes,
+                ByteSpan scales) {
+    v1::LayerBlock& slice = *chunk_.add_blocks();
+    slice.set_layer(static_cast<uint32_t>(block.layer));
+    slice.set_half(static_cast<v1::Half>(block.half));
+    slice.set_first_token(first);
+    slice.set_num_tokens(count);
+    slice.set_codes(codes.data(), codes.size());
+    if (!scales.empty()) slice.set_scales(scales.data(), scales.size());
+    AddBlock(hasher_, slice.layer(), slice.half(), first, count, codes, scales);
+    used_ += codes.size() + scales.size();
+    ++num_blocks_;
+    code_bytes_ += codes.size();
+    scale_bytes_ += scales.size();
+  }
+
+  void WriteTrailer() {
+    v1::CacheTrailer& trailer = *chunk_.mutable_trailer();
+    trailer.set_num_blocks(num_blocks_);
+    trailer.set_code_bytes(code_bytes_);
+    trailer.set_scale_bytes(scale_bytes_);
+    trailer.set_checksum(hasher_.Digest());
+  }
+
+  void Flush() {
+    chunk_.set_sequence(static_cast<uint32_t>(messages_.size()));
+    messages_.push_back(chunk_.SerializeAsString());
+    chunk_.Clear();
+    used_ = 0;
+  }
+
+  const KvFrame& frame_;
+  const size_t chunk_bytes_;
+  std::vector<std::string> messages_;
+  v1::CacheChunk chunk_;
+  size_t used_ = 0;  // codes and scales in chunk_
+  Hasher hasher_;
+  uint32_t num_blocks_ = 0;
+  uint64_t code_bytes_ = 0;
+  uint64_t scale_bytes_ = 0;
+};
+
+}  // namespace
+
+absl::StatusOr<std::vector<std::string>> WriteFrame(const KvFrame& frame, uint32_t chunk_bytes) {
+  if (chunk_bytes < kMinChunkBytes || chunk_bytes > kMaxChunkBytes) {
+    return absl::InvalidArgumentError(absl::StrCat("chunk_bytes is ", chunk_bytes, ": expected ",
+                                                   kMinChunkBytes, " to ", kMaxChunkBytes));
+  }
+  RETURN_IF_ERROR(CheckFrame(frame));
+  ASSIGN_OR_RETURN(const v1::CacheHeader header, MakeHeader(frame));
+  return ChunkWriter(frame, chunk_bytes).Write(header);
+}
+
+}  // namespace qc2c
