@@ -3,8 +3,8 @@
 // A codec is a selection of tokens and a precision. Encoding is deterministic: the same values and
 // the same CodecSpec give the same bytes, on the CPU and on CUDA.
 //
-// Adding a scheme: its own file set (scheme.h's interface), one line in scheme_registry.cc, and a golden
-// frame in its test.
+// Adding a scheme: its own file set (scheme.h's interface), one line in scheme_registry.cc, and a
+// golden frame in its test.
 #pragma once
 
 #include <cstdint>
@@ -18,15 +18,10 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "common/base/bytes.h"
+#include "common/codec/codec_enums.h"
 #include "common/tensor/kv_cache_view.h"
 
 namespace qc2c {
-
-// Values are those of proto/qc2c/v1/cache.proto.
-enum class Scheme : uint8_t { kFp32 = 1, kBf16 = 2, kFp16 = 3, kInt8 = 4, kInt4 = 5 };
-enum class Axis : uint8_t { kNone = 0, kPerToken = 1, kPerHead = 2, kPerLayer = 3 };
-enum class ScaleType : uint8_t { kNone = 0, kFp16 = 1, kBf16 = 2, kFp32 = 3 };
-enum class Selection : uint8_t { kAll = 1, kFront = 2, kBack = 3, kKeyNorm = 4, kValueNorm = 5 };
 
 std::string_view SchemeName(Scheme scheme);
 std::string_view AxisName(Axis axis);
@@ -43,15 +38,16 @@ struct CodecSpec {
   Selection selection = Selection::kAll;
   std::optional<Keep> keep;  // absent for kAll, present for the others
 
-  // "SCHEME[,key=value]...": keys axis, scale, select, keep_ratio, keep_tokens, as on the command line.
-  // Defaults: axis per_token, scale fp16, select all. INVALID_ARGUMENT naming the key, the value and
-  // what was expected.
+  // "SCHEME[,key=value]...": keys axis, scale, select, keep_ratio, keep_tokens, as on the command
+  // line. Defaults: axis per_token, scale fp16, select all. INVALID_ARGUMENT naming the key, the
+  // value and what was expected.
   static absl::StatusOr<CodecSpec> Parse(std::string_view text);
   // The canonical text: Parse(ToString()) gives the same spec; equal specs give equal texts.
   std::string ToString() const;
   // INVALID_ARGUMENT naming the field and its range.
   absl::Status Validate() const;
-  // max(1, floor(keep_ratio * num_tokens + 0.5)) or min(keep_tokens, num_tokens). REQUIRES: valid.
+  // max(1, floor(keep_ratio * num_tokens + 0.5)), the product rounded to fp32, or
+  // min(keep_tokens, num_tokens). REQUIRES: valid.
   uint32_t NumKept(uint32_t num_tokens) const;
 
   bool operator==(const CodecSpec&) const = default;
@@ -67,16 +63,16 @@ struct KvBlock {
   size_t scales_bytes = 0;
 };
 
-// An encoded cache. All codes and scales lie in one contiguous buffer, so that a frame leaves a GPU in
-// one copy.
+// An encoded cache. All codes and scales lie in one contiguous buffer, so that a frame leaves a GPU
+// in one copy.
 struct KvFrame {
   uint64_t model_fingerprint = 0;
   KvLayout layout;
   CodecSpec codec;
-  uint32_t num_tokens = 0;           // that the sharer read
-  std::vector<uint32_t> positions;   // of the sent tokens, ascending, each < num_tokens
-  std::vector<int32_t> layers;       // that are sent, ascending
-  std::vector<KvBlock> blocks;       // layers.size() x {key, value}, in this order
+  uint32_t num_tokens = 0;          // that the sharer read
+  std::vector<uint32_t> positions;  // of the sent tokens, ascending, each < num_tokens
+  std::vector<int32_t> layers;      // that are sent, ascending
+  std::vector<KvBlock> blocks;      // layers.size() x {key, value}, in this order
   std::vector<uint8_t> data;
 
   ByteSpan Codes(const KvBlock& block) const {
@@ -87,8 +83,9 @@ struct KvFrame {
   }
 };
 
-// Bytes of the codes and of the scales of one block of `num_kept` tokens. INVALID_ARGUMENT for a layout
-// out of range (KvLayout::Validate) or num_kept above KvLayout::kMaxTokens, so neither can overflow.
+// Bytes of the codes and of the scales of one block of `num_kept` tokens. INVALID_ARGUMENT for a
+// layout out of range (KvLayout::Validate) or num_kept above KvLayout::kMaxTokens, so neither can
+// overflow.
 struct BlockBytes {
   size_t codes = 0;
   size_t scales = 0;
@@ -101,15 +98,15 @@ absl::StatusOr<BlockBytes> BytesOfBlock(const CodecSpec& codec, const KvLayout& 
 absl::Status LayOutBlocks(KvFrame& frame);
 
 // Encodes the planes of `layers` (ascending, distinct, all present in `cache`) from the cache's own
-// device. Finite input is required: NaN or infinity is INVALID_ARGUMENT naming layer and half (CPU and
-// CUDA alike). model_fingerprint is left for the caller.
+// device. Finite input is required: NaN or infinity is INVALID_ARGUMENT naming layer and half (CPU
+// and CUDA alike). model_fingerprint is left for the caller.
 absl::StatusOr<KvFrame> EncodeCache(const KvCacheView& cache, std::span<const int32_t> layers,
                                     const CodecSpec& codec);
 
-// Decodes every block into `out`, whose token i is the frame's i-th sent token: out.num_tokens must be
-// positions.size(), out.layout the frame's, and the planes of all frame layers present. Writes on
-// out.device, in out.dtype (dequantized in fp32, then rounded to nearest even). Safe on untrusted
-// frames: INVALID_ARGUMENT names what does not fit.
+// Decodes every block into `out`, whose token i is the frame's i-th sent token: out.num_tokens must
+// be positions.size(), out.layout the frame's, and the planes of all frame layers present. Writes
+// on out.device, in out.dtype (dequantized in fp32, then rounded to nearest even). Safe on
+// untrusted frames: INVALID_ARGUMENT names what does not fit.
 absl::Status DecodeCache(const KvFrame& frame, const KvCacheView& out);
 
 // The plan's formula, for comparison only: kept tokens x H x D x 2 x bytes a value, over the sent

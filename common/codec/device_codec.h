@@ -1,0 +1,17 @@
+// The two drivers behind EncodeCache and DecodeCache for a cache in GPU memory. Arguments have been
+// checked. Without CUDA in the build: FAILED_PRECONDITION.
+#pragma once
+
+#include <span>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "common/codec/codec.h"
+
+namespace qc2c {
+
+absl::StatusOr<KvFrame> EncodeOnCuda(const KvCacheView& cache, std::span<const int32_t> layers,
+                                     const CodecSpec& codec);
+absl::Status DecodeOnCuda(const KvFrame& frame, const KvCacheView& out);
+
+}  // namespace qc2c

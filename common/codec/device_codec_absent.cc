@@ -1,0 +1,20 @@
+#include "common/codec/device_codec.h"
+
+namespace qc2c {
+namespace {
+
+absl::Status BuiltWithoutCuda() {
+  return absl::FailedPreconditionError(
+      "the cache is in GPU memory, but the codec was built without CUDA (QC2C_ENABLE_CUDA)");
+}
+
+}  // namespace
+
+absl::StatusOr<KvFrame> EncodeOnCuda(const KvCacheView&, std::span<const int32_t>,
+                                     const CodecSpec&) {
+  return BuiltWithoutCuda();
+}
+
+absl::Status DecodeOnCuda(const KvFrame&, const KvCacheView&) { return BuiltWithoutCuda(); }
+
+}  // namespace qc2c

@@ -1,0 +1,52 @@
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/status_macros.h"
+#include "common/codec/cache_check.h"
+#include "common/codec/codec.h"
+#include "common/codec/device_codec.h"
+#include "common/codec/fault_status.h"
+#include "common/codec/frame_layout.h"
+#include "common/codec/scheme_registry.h"
+#include "common/codec/selection.h"
+
+namespace qc2c {
+namespace {
+
+absl::StatusOr<KvFrame> EncodeOnCpu(const KvCacheView& cache, std::span<const int32_t> layers,
+                                    const CodecSpec& codec) {
+  KvFrame frame;
+  frame.layout = cache.layout;
+  frame.codec = codec;
+  frame.num_tokens = static_cast<uint32_t>(cache.num_tokens);
+  frame.layers.assign(layers.begin(), layers.end());
+  ASSIGN_OR_RETURN(frame.positions, SelectTokens(cache, layers, codec));
+  RETURN_IF_ERROR(LayOutBlocks(frame));
+  const SchemeCoder& coder = *FindScheme(codec.scheme);
+  const MutableByteSpan data(frame.data);
+  for (const KvBlock& block : frame.blocks) {
+    const BlockRows rows = {.plane = cache.Plane(block.layer, block.half),
+                            .dtype = cache.dtype,
+                            .num_heads = cache.layout.num_kv_heads,
+                            .head_dim = cache.layout.head_dim,
+                            .positions = frame.positions};
+    const BlockFaults faults = coder.EncodeBlock(
+        rows, codec.axis, codec.scale_type, data.subspan(block.codes_offset, block.codes_bytes),
+        data.subspan(block.scales_offset, block.scales_bytes));
+    RETURN_IF_ERROR(FaultStatus(faults, block.layer, block.half, codec));
+  }
+  return frame;
+}
+
+}  // namespace
+
+absl::StatusOr<KvFrame> EncodeCache(const KvCacheView& cache, std::span<const int32_t> layers,
+                                    const CodecSpec& codec) {
+  RETURN_IF_ERROR(codec.Validate());
+  RETURN_IF_ERROR(CheckLayers(layers, cache.layout));
+  RETURN_IF_ERROR(CheckCache(cache, layers));
+  return cache.device == DeviceType::kCuda ? EncodeOnCuda(cache, layers, codec)
+                                           : EncodeOnCpu(cache, layers, codec);
+}
+
+}  // namespace qc2c

@@ -1,0 +1,174 @@
+#include "common/codec/frame_layout.h"
+
+#include <cmath>
+#include <new>
+#include <stdexcept>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/status_macros.h"
+#include "common/codec/absmax.h"
+#include "common/codec/scheme_registry.h"
+
+namespace qc2c {
+namespace {
+
+size_t AlignUp(size_t bytes) {
+  return (bytes + kSectionAlignment - 1) / kSectionAlignment * kSectionAlignment;
+}
+
+// "layer 3 key", for messages.
+std::string BlockText(const KvBlock& block) {
+  return absl::StrCat("layer ", block.layer, " ", std::string(HalfName(block.half)));
+}
+
+absl::Status CheckPositions(const KvFrame& frame) {
+  if (frame.num_tokens < 1 || frame.num_tokens > KvLayout::kMaxTokens) {
+    return absl::InvalidArgumentError(absl::StrCat("frame.num_tokens is ", frame.num_tokens,
+                                                   ": expected 1 to ", KvLayout::kMaxTokens));
+  }
+  const uint32_t expected = frame.codec.NumKept(frame.num_tokens);
+  if (frame.positions.size() != expected) {
+    return absl::InvalidArgumentError(absl::StrCat("frame.positions has ", frame.positions.size(),
+                                                   " entries: expected ", expected, " of ",
+                                                   frame.num_tokens, " tokens"));
+  }
+  for (size_t i = 0; i < frame.positions.size(); ++i) {
+    const uint32_t position = frame.positions[i];
+    if (position >= frame.num_tokens || (i > 0 && position <= frame.positions[i - 1])) {
+      return absl::InvalidArgumentError(absl::StrCat("frame.positions[", i, "] is ", position,
+                                                     ": expected ascending values below ",
+                                                     frame.num_tokens));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckSection(const KvBlock& block, std::string_view section, size_t offset,
+                          size_t bytes, size_t expected_bytes, size_t data_bytes) {
+  if (bytes != expected_bytes) {
+    return absl::InvalidArgumentError(absl::StrCat("frame block ", BlockText(block), " has ", bytes,
+                                                   " bytes of ", std::string(section),
+                                                   ": expected ", expected_bytes));
+  }
+  if (offset % kSectionAlignment != 0 || offset > data_bytes || bytes > data_bytes - offset) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("frame block ", BlockText(block), " has ", std::string(section), " at ",
+                     offset, " of ", data_bytes, " bytes of data: expected a multiple of ",
+                     kSectionAlignment, " that leaves room for ", bytes));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckScales(const KvFrame& frame, const KvBlock& block) {
+  const ScaleType type = frame.codec.scale_type;
+  if (type == ScaleType::kNone) return absl::OkStatus();
+  const ByteSpan scales = frame.Scales(block);
+  for (size_t i = 0; i < scales.size() / ScaleBytes(type); ++i) {
+    const float scale = LoadScale(scales, i, type);
+    if (std::isfinite(scale) && !std::signbit(scale)) continue;
+    return absl::InvalidArgumentError(absl::StrCat("frame block ", BlockText(block), " has scale ",
+                                                   i, " of ", scale,
+                                                   ": expected a finite number of at least 0"));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckBlocks(const KvFrame& frame) {
+  if (frame.blocks.size() != 2 * frame.layers.size()) {
+    return absl::InvalidArgumentError(absl::StrCat("frame.blocks has ", frame.blocks.size(),
+                                                   " entries: expected ", 2 * frame.layers.size()));
+  }
+  ASSIGN_OR_RETURN(
+      const BlockBytes bytes,
+      BytesOfBlock(frame.codec, frame.layout, static_cast<uint32_t>(frame.positions.size())));
+  for (size_t i = 0; i < frame.blocks.size(); ++i) {
+    const KvBlock& block = frame.blocks[i];
+    const Half half = i % 2 == 0 ? Half::kKey : Half::kValue;
+    if (block.layer != frame.layers[i / 2] || block.half != half) {
+      return absl::InvalidArgumentError(absl::StrCat("frame.blocks[", i, "] is ", BlockText(block),
+                                                     ": expected layer ", frame.layers[i / 2], " ",
+                                                     std::string(HalfName(half))));
+    }
+    RETURN_IF_ERROR(CheckSection(block, "codes", block.codes_offset, block.codes_bytes, bytes.codes,
+                                 frame.data.size()));
+    RETURN_IF_ERROR(CheckSection(block, "scales", block.scales_offset, block.scales_bytes,
+                                 bytes.scales, frame.data.size()));
+    RETURN_IF_ERROR(CheckScales(frame, block));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<BlockBytes> BytesOfBlock(const CodecSpec& codec, const KvLayout& layout,
+                                        uint32_t num_kept) {
+  RETURN_IF_ERROR(layout.Validate());
+  const SchemeCoder* const coder = FindScheme(codec.scheme);
+  if (coder == nullptr) return codec.Validate();
+  if (num_kept > KvLayout::kMaxTokens) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("num_kept is ", num_kept, ": expected at most ", KvLayout::kMaxTokens));
+  }
+  const uint64_t heads = static_cast<uint64_t>(layout.num_kv_heads);
+  return BlockBytes{
+      .codes = num_kept * heads * coder->RowBytes(layout.head_dim),
+      .scales = NumScales(codec.axis, num_kept, heads) * ScaleBytes(codec.scale_type)};
+}
+
+absl::Status LayOutBlocks(KvFrame& frame) {
+  ASSIGN_OR_RETURN(
+      const BlockBytes bytes,
+      BytesOfBlock(frame.codec, frame.layout, static_cast<uint32_t>(frame.positions.size())));
+  RETURN_IF_ERROR(CheckLayers(frame.layers, frame.layout));
+  frame.blocks.clear();
+  size_t offset = 0;
+  for (const int32_t layer : frame.layers) {
+    for (const Half half : {Half::kKey, Half::kValue}) {
+      const size_t scales_offset = offset + AlignUp(bytes.codes);
+      frame.blocks.push_back({.layer = layer,
+                              .half = half,
+                              .codes_offset = offset,
+                              .codes_bytes = bytes.codes,
+                              .scales_offset = scales_offset,
+                              .scales_bytes = bytes.scales});
+      offset = scales_offset + AlignUp(bytes.scales);
+    }
+  }
+  try {
+    frame.data.assign(offset, 0);
+  } catch (const std::bad_alloc&) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("no memory for a frame of ", offset, " bytes"));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckLayers(std::span<const int32_t> layers, const KvLayout& layout) {
+  if (layers.empty()) return absl::InvalidArgumentError("layers is empty: expected at least one");
+  for (size_t i = 0; i < layers.size(); ++i) {
+    if (layers[i] < 0 || layers[i] >= layout.num_layers || (i > 0 && layers[i] <= layers[i - 1])) {
+      return absl::InvalidArgumentError(absl::StrCat("layers[", i, "] is ", layers[i],
+                                                     ": expected ascending values below ",
+                                                     layout.num_layers));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckFrame(const KvFrame& frame) {
+  RETURN_IF_ERROR(frame.codec.Validate());
+  RETURN_IF_ERROR(frame.layout.Validate());
+  RETURN_IF_ERROR(CheckPositions(frame));
+  RETURN_IF_ERROR(CheckLayers(frame.layers, frame.layout));
+  return CheckBlocks(frame);
+}
+
+uint64_t FormulaBytes(const KvFrame& frame) {
+  const SchemeCoder* const coder = FindScheme(frame.codec.scheme);
+  if (coder == nullptr) return 0;
+  const uint64_t values = static_cast<uint64_t>(frame.positions.size()) *
+                          frame.layout.num_kv_heads * frame.layout.head_dim * frame.layers.size();
+  return 2 * values * coder->bits_per_value() / 8;
+}
+
+}  // namespace qc2c

@@ -1,0 +1,68 @@
+#include "common/codec/rows.h"
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+
+namespace qc2c {
+namespace {
+
+// Fp16ToFp32 without branches: a product by 2^112 rebases the exponent of normal and subnormal
+// numbers alike, exactly; infinity and NaN get their exponent by hand.
+float WidenFp16(uint16_t bits) {
+  const uint32_t magnitude = static_cast<uint32_t>(bits & 0x7fffu) << 13;
+  const uint32_t finite = std::bit_cast<uint32_t>(std::bit_cast<float>(magnitude) * 0x1p112f);
+  const uint32_t special = magnitude | 0x7f800000u;
+  const uint32_t sign = static_cast<uint32_t>(bits & 0x8000u) << 16;
+  return std::bit_cast<float>(sign | (magnitude >= 0x0f800000u ? special : finite));
+}
+
+// Fp32ToBf16 without branches.
+uint16_t NarrowBf16(float value) {
+  const uint32_t bits = std::bit_cast<uint32_t>(value);
+  const uint32_t rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
+  const uint32_t nan = (bits >> 16) | 0x40u;
+  return static_cast<uint16_t>((bits & 0x7fffffffu) > 0x7f800000u ? nan : rounded);
+}
+
+}  // namespace
+
+void LoadRow(DType dtype, const std::byte* row, size_t num, float* out) {
+  const auto* const half = reinterpret_cast<const uint16_t*>(row);
+  switch (dtype) {
+    case DType::kFp32:
+      std::memcpy(out, row, num * sizeof(float));
+      return;
+    case DType::kBf16:
+      for (size_t i = 0; i < num; ++i) out[i] = Bf16ToFp32(half[i]);
+      return;
+    case DType::kFp16:
+      for (size_t i = 0; i < num; ++i) out[i] = WidenFp16(half[i]);
+      return;
+  }
+}
+
+void StoreRow(DType dtype, const float* values, size_t num, std::byte* row) {
+  auto* const half = reinterpret_cast<uint16_t*>(row);
+  switch (dtype) {
+    case DType::kFp32:
+      std::memcpy(row, values, num * sizeof(float));
+      return;
+    case DType::kBf16:
+      for (size_t i = 0; i < num; ++i) half[i] = NarrowBf16(values[i]);
+      return;
+    case DType::kFp16:
+      for (size_t i = 0; i < num; ++i) half[i] = Fp32ToFp16(values[i]);
+      return;
+  }
+}
+
+uint32_t MaxMagnitudeBits(const float* values, size_t num) {
+  int32_t max = 0;  // signed: without the sign bit the order is the same, and SSE2 compares signed
+  for (size_t i = 0; i < num; ++i) {
+    max = std::max(max, std::bit_cast<int32_t>(values[i]) & 0x7fffffff);
+  }
+  return static_cast<uint32_t>(max);
+}
+
+}  // namespace qc2c
