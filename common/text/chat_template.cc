@@ -101,6 +101,9 @@ absl::StatusOr<ChatTemplate> ChatTemplate::Load(const std::filesystem::path& fol
 
 absl::StatusOr<std::string> ChatTemplate::Render(const std::vector<ChatMessage>& messages,
                                                  const RenderOptions& options) const {
+  if (messages.empty()) {
+    return absl::InvalidArgumentError(absl::StrCat(name_, ": no messages, expected at least one"));
+  }
   Json variables = Json::object();
   for (const auto& [name, token] : special_tokens_) variables[name] = token;
   variables["messages"] = Json::array();

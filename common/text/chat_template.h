@@ -37,7 +37,7 @@ class ChatTemplate {
   // INVALID_ARGUMENT, naming the file, if it does not parse.
   static absl::StatusOr<ChatTemplate> Load(const std::filesystem::path& folder);
 
-  // INVALID_ARGUMENT, naming the template and the cause: the template refuses the messages
+  // INVALID_ARGUMENT, naming the template and the cause: no messages; the template refuses them
   // (raise_exception), has an error at run time, or takes more steps than allowed; text is not
   // UTF-8.
   absl::StatusOr<std::string> Render(const std::vector<ChatMessage>& messages,
