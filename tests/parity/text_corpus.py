@@ -10,7 +10,8 @@ template <typename T> constexpr auto kV = T{};\r\nfor(;;){}\n\n\n\n"""
 def _long_text() -> str:
     """Some 40,000 characters: words, numbers, scripts and white space in a fixed random order."""
     rng = random.Random(7)
-    pieces = "the cat sat 1234567 今天天气 很好 привет мир שלום 👩‍👩‍👧‍👦 don't WE'LL x+=1; e\u0301 …".split()
+    pieces = ["the", "cat", "sat", "1234567", "今天天气", "很好", "привет", "мир", "שלום"]
+    pieces += ["👩\u200d👩\u200d👧\u200d👦", "don't", "WE'LL", "x+=1;", "e\u0301", "…"]
     return "".join(
         rng.choice(pieces) + rng.choice([" ", " ", " ", "  ", "\n", "\n\n", "\t", ""])
         for _ in range(9000)
@@ -164,7 +165,10 @@ end
 """
 
 TEMPLATES = {
-    "chatml": {"chat_template.jinja": _CHATML, "tokenizer_config.json": {"eos_token": "<|im_end|>"}},
+    "chatml": {
+        "chat_template.jinja": _CHATML,
+        "tokenizer_config.json": {"eos_token": "<|im_end|>"},
+    },
     "smollm2": {
         "tokenizer_config.json": {
             "bos_token": "<|im_start|>",
