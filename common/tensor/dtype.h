@@ -6,10 +6,9 @@
 #include <string_view>
 
 #include "absl/status/statusor.h"
+#include "common/tensor/dtype_enum.h"
 
 namespace qc2c {
-
-enum class DType : uint8_t { kFp32, kBf16, kFp16 };
 
 constexpr int DTypeBytes(DType dtype) { return dtype == DType::kFp32 ? 4 : 2; }
 
