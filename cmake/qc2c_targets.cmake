@@ -3,6 +3,8 @@
 # qc2c_program(NAME SRCS ... DEPS ...)     An executable in the build folder's bin/.
 # qc2c_test(NAME SRCS ... DEPS ...)        A GoogleTest program, registered with ctest as NAME.
 # qc2c_bench(NAME SRCS ... DEPS ...)       A Google Benchmark program in bin/.
+# Tests and benchmarks find the project's files at QC2C_SOURCE_DIR and run from the project's root. It
+# is relative, so that the same program (and the same compiler cache entry) serves another checkout.
 set(CMAKE_RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/bin)
 
 function(qc2c_warnings target)
@@ -41,11 +43,12 @@ function(qc2c_test name)
   cmake_parse_arguments(ARG "" "" "SRCS;DEPS" ${ARGN})
   qc2c_program(${name} SRCS ${ARG_SRCS} DEPS ${ARG_DEPS} GTest::gmock GTest::gtest GTest::gtest_main)
   target_compile_definitions(${name} PRIVATE $<$<BOOL:${QC2C_ENABLE_CUDA}>:QC2C_ENABLE_CUDA>
-                                             QC2C_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
+                                             QC2C_SOURCE_DIR=".")
   add_test(NAME ${name} COMMAND ${name} WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
 endfunction()
 
 function(qc2c_bench name)
   cmake_parse_arguments(ARG "" "" "SRCS;DEPS" ${ARGN})
   qc2c_program(${name} SRCS ${ARG_SRCS} DEPS ${ARG_DEPS} benchmark::benchmark)
+  target_compile_definitions(${name} PRIVATE QC2C_SOURCE_DIR=".")
 endfunction()

@@ -1,0 +1,187 @@
+"""Runs clang-tidy on every C++ source of a build, and remembers what passed.
+
+A source that passed is not looked at again until its compile command, the configuration, or any byte of
+any file that it includes changes. The record names no absolute path of the checkout, so another clone
+on the same machine profits too. CUDA sources are left out: this clang-tidy cannot read the CUDA 13
+headers.
+"""
+
+import argparse
+import concurrent.futures
+import dataclasses
+import functools
+import hashlib
+import json
+import os
+import pathlib
+import shlex
+import subprocess
+import sys
+import time
+
+PROGRESS_SECONDS = 15
+KEEP_SECONDS = 60 * 24 * 3600
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    path: pathlib.Path
+    arguments: tuple[str, ...]  # for the compiler, without its name, output and input
+    includes: tuple[str, ...]  # absolute, the source itself among them
+
+
+def compiler_arguments(words: list[str]) -> tuple[str, ...]:
+    start = next(i for i, word in enumerate(words) if word.startswith("-"))
+    kept, skip = [], False
+    for word in words[start:]:
+        if skip:
+            skip = False
+        elif word == "-o":
+            skip = True
+        elif word == "-c" or word == "-Werror" or word.endswith(".cc"):
+            continue
+        else:
+            kept.append(word)
+    # The compiler's own warnings are gcc's business; here they would only cost time.
+    return (*kept, "-w")
+
+
+def includes_by_object(build: pathlib.Path) -> dict[str, tuple[str, ...]]:
+    listing = subprocess.run(
+        ["ninja", "-C", str(build), "-t", "deps"], check=True, capture_output=True, text=True
+    ).stdout
+    found: dict[str, tuple[str, ...]] = {}
+    for block in listing.split("\n\n"):
+        head, *files = block.splitlines() or [""]
+        if ": #deps" in head and "STALE" not in head:
+            paths = (os.path.normpath(build / name.strip()) for name in files)
+            found[head.split(": #deps")[0]] = tuple(sorted(paths))
+    return found
+
+
+def read_sources(root: pathlib.Path, build: pathlib.Path, only: tuple[str, ...]) -> list[Source]:
+    includes = includes_by_object(build)
+    sources, not_built = [], []
+    for entry in json.loads((build / "compile_commands.json").read_text()):
+        path = pathlib.Path(entry["file"])
+        if path.suffix != ".cc" or build in path.parents or not path.is_relative_to(root):
+            continue
+        if only and not str(path.relative_to(root)).startswith(only):
+            continue
+        words = shlex.split(entry["command"])
+        object_name = words[words.index("-o") + 1]
+        if object_name not in includes:
+            not_built.append(str(path.relative_to(root)))
+            continue
+        sources.append(Source(path, compiler_arguments(words), includes[object_name]))
+    if not_built:
+        sys.exit(f"clang-tidy: not built, so what they include is unknown: {' '.join(not_built)}")
+    return sources
+
+
+@functools.cache
+def file_digest(path: str) -> str:
+    return hashlib.sha256(pathlib.Path(path).read_bytes()).hexdigest()
+
+
+class Checker:
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.root: pathlib.Path = options.root
+        self.tidy: pathlib.Path = options.tidy
+        self.cache: pathlib.Path = options.cache
+        self.config = self.root / ".clang-tidy"
+        version = subprocess.run(
+            [self.tidy, "--version"], check=True, capture_output=True, text=True
+        ).stdout
+        self.common_key = version + self.config.read_text() + pathlib.Path(__file__).read_text()
+
+    def key(self, source: Source) -> str:
+        digest = hashlib.sha256(self.common_key.encode())
+        for text in (str(source.path), *source.arguments):
+            digest.update(text.replace(str(self.root), "").encode() + b"\0")
+        for include in source.includes:
+            digest.update(include.replace(str(self.root), "").encode() + b"\0")
+            digest.update(file_digest(include).encode())
+        return digest.hexdigest()
+
+    def passed_before(self, source: Source) -> bool:
+        record = self.cache / self.key(source)
+        if record.exists():
+            record.touch()
+            return True
+        return False
+
+    def check(self, source: Source) -> tuple[bool, str]:
+        done = subprocess.run(
+            [
+                self.tidy,
+                "--quiet",
+                f"--config-file={self.config}",
+                f"--header-filter=^{self.root}/(common|sharer|receiver|experiments|tests)/",
+                str(source.path),
+                "--",
+                *source.arguments,
+            ],
+            capture_output=True,
+            text=True,
+            cwd=self.root,
+        )
+        if done.returncode == 0:
+            (self.cache / self.key(source)).touch()
+            return True, ""
+        return False, done.stdout or done.stderr
+
+
+def forget_old_records(cache: pathlib.Path) -> None:
+    for record in cache.iterdir():
+        if time.time() - record.stat().st_mtime > KEEP_SECONDS:
+            record.unlink()
+
+
+def check_all(checker: Checker, sources: list[Source], jobs: int) -> int:
+    failures, reported, next_report = 0, set(), time.monotonic() + PROGRESS_SECONDS
+    with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
+        pending = [pool.submit(checker.check, source) for source in sources]
+        for done, future in enumerate(concurrent.futures.as_completed(pending), start=1):
+            passed, output = future.result()
+            failures += not passed
+            # A header's mistake shows up in every source that includes it.
+            if not passed and output not in reported:
+                reported.add(output)
+                print(output, flush=True)
+            if time.monotonic() >= next_report:
+                print(f"clang-tidy: {done}/{len(sources)}", flush=True)
+                next_report = time.monotonic() + PROGRESS_SECONDS
+    return failures
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--root", type=pathlib.Path, required=True, help="the checkout")
+    parser.add_argument("--build", type=pathlib.Path, required=True, help="a complete build of it")
+    parser.add_argument("--cache", type=pathlib.Path, required=True, help="records of what passed")
+    parser.add_argument("--tidy", type=pathlib.Path, required=True, help="the clang-tidy program")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count())
+    parser.add_argument("only", nargs="*", help="paths below the root; all sources if none")
+    options = parser.parse_args()
+    options.cache.mkdir(parents=True, exist_ok=True)
+    forget_old_records(options.cache)
+
+    sources = read_sources(options.root, options.build, tuple(options.only))
+    checker = Checker(options)
+    # The slow ones (libtorch, gRPC) first, so that the last minute keeps every core busy.
+    fresh = sorted(
+        (source for source in sources if not checker.passed_before(source)),
+        key=lambda source: -len(source.includes),
+    )
+    start = time.monotonic()
+    failures = check_all(checker, fresh, options.jobs)
+    print(
+        f"clang-tidy: {len(sources)} sources, {len(sources) - len(fresh)} unchanged since they passed, "
+        f"{len(fresh)} checked in {time.monotonic() - start:.0f} s, {failures} with findings"
+    )
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
