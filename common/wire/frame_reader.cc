@@ -5,10 +5,10 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "common/base/status_macros.h"
+#include "common/codec/frame_layout.h"
 #include "common/wire/chunk_view.h"
 #include "common/wire/frame_checksum.h"
 #include "common/wire/frame_codec.h"
-#include "common/wire/layer_list.h"
 #include "common/wire/position_list.h"
 
 namespace qc2c {
@@ -48,7 +48,7 @@ constexpr size_t kLayerBytes = 2;  // a varint below KvLayout::kMaxLayers
 absl::Status CheckExpectation(const FrameExpectation& expected) {
   RETURN_IF_ERROR(expected.layout.Validate());
   RETURN_IF_ERROR(expected.codec.Validate());
-  RETURN_IF_ERROR(CheckLayers(expected.layout, expected.layers));
+  RETURN_IF_ERROR(CheckLayers(expected.layers, expected.layout));
   if (expected.num_tokens < 1 || expected.num_tokens > KvLayout::kMaxTokens) {
     return absl::InvalidArgumentError(
         Differs("num_tokens", expected.num_tokens, absl::StrCat("1 to ", KvLayout::kMaxTokens)));

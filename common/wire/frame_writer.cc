@@ -2,53 +2,13 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
+#include "common/codec/frame_layout.h"
 #include "common/wire/frame_checksum.h"
 #include "common/wire/frame_codec.h"
-#include "common/wire/layer_list.h"
 #include "common/wire/position_list.h"
 
 namespace qc2c {
 namespace {
-
-absl::Status CheckBlock(const KvFrame& frame, size_t index, const BlockBytes& expected) {
-  const KvBlock& block = frame.blocks[index];
-  const int32_t layer = frame.layers[index / 2];
-  const Half half = index % 2 == 0 ? Half::kKey : Half::kValue;
-  const size_t size = frame.data.size();
-  const bool fits = block.codes_offset <= size && block.codes_bytes <= size - block.codes_offset &&
-                    block.scales_offset <= size && block.scales_bytes <= size - block.scales_offset;
-  if (block.layer == layer && block.half == half && block.codes_bytes == expected.codes &&
-      block.scales_bytes == expected.scales && fits) {
-    return absl::OkStatus();
-  }
-  return absl::InvalidArgumentError(absl::StrCat(
-      "frame.blocks[", index, "] is layer ", block.layer, " ", std::string(HalfName(block.half)),
-      " of ", block.codes_bytes, " + ", block.scales_bytes, " bytes: expected layer ", layer, " ",
-      std::string(HalfName(half)), " of ", expected.codes, " + ", expected.scales,
-      " bytes within frame.data"));
-}
-
-// A frame that passes is one that a reader with the right expectation accepts.
-absl::Status CheckFrame(const KvFrame& frame) {
-  RETURN_IF_ERROR(frame.layout.Validate());
-  RETURN_IF_ERROR(frame.codec.Validate());
-  RETURN_IF_ERROR(CheckLayers(frame.layout, frame.layers));
-  if (frame.num_tokens < 1 || frame.num_tokens > KvLayout::kMaxTokens) {
-    return absl::InvalidArgumentError(absl::StrCat("frame.num_tokens is ", frame.num_tokens,
-                                                   ": expected 1 to ", KvLayout::kMaxTokens));
-  }
-  const uint32_t num_kept = frame.codec.NumKept(frame.num_tokens);
-  if (frame.positions.size() != num_kept || frame.blocks.size() != 2 * frame.layers.size()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("frame has ", frame.positions.size(), " positions and ", frame.blocks.size(),
-                     " blocks: expected ", num_kept, " and ", 2 * frame.layers.size()));
-  }
-  ASSIGN_OR_RETURN(const BlockBytes expected, BytesOfBlock(frame.codec, frame.layout, num_kept));
-  for (size_t i = 0; i < frame.blocks.size(); ++i) {
-    RETURN_IF_ERROR(CheckBlock(frame, i, expected));
-  }
-  return absl::OkStatus();
-}
 
 absl::StatusOr<v1::CacheHeader> MakeHeader(const KvFrame& frame) {
   ASSIGN_OR_RETURN(CodedPositions coded,
