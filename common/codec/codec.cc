@@ -47,8 +47,8 @@ absl::Status ParseNumber(std::string_view key, std::string_view value, std::stri
 
 std::string SchemeNames() {
   std::string names;
-  for (const SchemeCoder* coder : AllSchemes()) {
-    absl::StrAppend(&names, names.empty() ? "" : ", ", std::string(coder->name()));
+  for (const RegisteredScheme& known : AllSchemes()) {
+    absl::StrAppend(&names, names.empty() ? "" : ", ", std::string(known.coder->name()));
   }
   return names;
 }

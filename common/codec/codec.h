@@ -99,7 +99,8 @@ absl::Status LayOutBlocks(KvFrame& frame);
 
 // Encodes the planes of `layers` (ascending, distinct, all present in `cache`) from the cache's own
 // device. Finite input is required: NaN or infinity is INVALID_ARGUMENT naming layer and half (CPU
-// and CUDA alike). model_fingerprint is left for the caller.
+// and CUDA alike). model_fingerprint is left for the caller. A cache on CUDA is read after all work
+// queued on the legacy default stream.
 absl::StatusOr<KvFrame> EncodeCache(const KvCacheView& cache, std::span<const int32_t> layers,
                                     const CodecSpec& codec);
 

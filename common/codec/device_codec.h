@@ -1,5 +1,7 @@
 // The two drivers behind EncodeCache and DecodeCache for a cache in GPU memory. Arguments have been
-// checked. Without CUDA in the build: FAILED_PRECONDITION.
+// checked. Both work on a stream of their own that follows the legacy default stream in both
+// directions (cuda_stream.h), and return when they are done. Without CUDA in the build:
+// FAILED_PRECONDITION.
 #pragma once
 
 #include <span>

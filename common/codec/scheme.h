@@ -1,6 +1,7 @@
 // What a scheme must provide: how the values of one block (the keys or the values of one layer)
 // become codes and scales, and back. The drivers (encoder.cc, decoder.cc) own everything else:
 // selection, layout of the frame, checks of untrusted sizes, and the wording of errors.
+// cuda_scheme.h has the same for the GPU.
 //
 // A scheme is stateless; its one instance lives in scheme_registry.cc.
 #pragma once

@@ -4,14 +4,21 @@
 #include <span>
 #include <string_view>
 
+#include "common/codec/cuda_scheme.h"
 #include "common/codec/scheme.h"
 
 namespace qc2c {
 
-std::span<const SchemeCoder* const> AllSchemes();
+struct RegisteredScheme {
+  const SchemeCoder* coder;
+  const CudaScheme* cuda;  // null in a build without CUDA
+};
+
+std::span<const RegisteredScheme> AllSchemes();
 
 // Null if there is none. What comes from the wire may hold any value.
 const SchemeCoder* FindScheme(Scheme scheme);
 const SchemeCoder* FindScheme(std::string_view name);
+const CudaScheme* FindCudaScheme(Scheme scheme);
 
 }  // namespace qc2c

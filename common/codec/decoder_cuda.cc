@@ -1,0 +1,40 @@
+#include <cuda_runtime_api.h>
+
+#include <cstring>
+
+#include "common/base/status_macros.h"
+#include "common/codec/cuda_blocks.h"
+#include "common/codec/cuda_workspace.h"
+#include "common/codec/device_codec.h"
+#include "common/codec/scheme_registry.h"
+#include "common/cuda/cuda_device.h"
+#include "common/cuda/cuda_status.h"
+
+namespace qc2c {
+
+absl::Status DecodeOnCuda(const KvFrame& frame, const KvCacheView& out) {
+  ASSIGN_OR_RETURN(const int gpu, CudaDeviceOf(out.Plane(frame.layers.front(), Half::kKey).data));
+  ASSIGN_OR_RETURN(const CudaDeviceGuard guard, CudaDeviceGuard::Create(gpu));
+  ASSIGN_OR_RETURN(const CudaWorkspaceLease workspace, CudaWorkspaceLease::Take(gpu));
+  const std::vector<CudaBlock> table = BlockTable(frame, out);
+  const size_t table_bytes = table.size() * sizeof(CudaBlock);
+  const size_t data_offset = AlignRegion(table_bytes);
+  const size_t total = data_offset + frame.data.size();
+  RETURN_IF_ERROR(workspace->device.Reserve(total));
+  RETURN_IF_ERROR(workspace->pinned.Reserve(total));
+
+  std::memcpy(workspace->pinned.data(), table.data(), table_bytes);
+  std::memcpy(workspace->pinned.data() + data_offset, frame.data.data(), frame.data.size());
+  RETURN_IF_ERROR(
+      CudaStatus(cudaMemcpyAsync(workspace->device.data(), workspace->pinned.data(), total,
+                                 cudaMemcpyHostToDevice, workspace->stream.get()),
+                 "cudaMemcpyAsync"));
+  CudaBlocks blocks = BlocksOf(frame, out, table);
+  blocks.blocks = reinterpret_cast<const CudaBlock*>(workspace->device.data());
+  blocks.data = workspace->device.data() + data_offset;
+  RETURN_IF_ERROR(CudaStatus(
+      FindCudaScheme(frame.codec.scheme)->decode(blocks, workspace->stream.get()), "Decode"));
+  return workspace->stream.Synchronize();
+}
+
+}  // namespace qc2c

@@ -1,0 +1,30 @@
+// Norm selections on the GPU: the scores and the kept positions of selection.h, to the bit. Free of
+// abseil and of CUDA headers. All pointers are device memory.
+#pragma once
+
+#include <cstdint>
+
+#include "common/codec/cuda_scheme.h"
+
+namespace qc2c {
+
+struct CudaScoring {
+  // [num_layers, {key, value}]; only the planes and strides of `half` are used (0 keys, 1 values).
+  const CudaBlock* blocks = nullptr;
+  uint32_t num_layers = 0;
+  uint32_t half = 0;
+  uint32_t num_tokens = 0;
+  uint32_t num_heads = 0;
+  uint32_t head_dim = 0;
+  DType dtype = DType::kFp32;
+  uint32_t num_kept = 0;
+  float* layer_means = nullptr;   // [num_layers, num_tokens], scratch
+  float* scores = nullptr;        // [num_tokens], scratch
+  uint32_t* faults = nullptr;     // [num_layers] BlockFaults, zero before
+  uint32_t* positions = nullptr;  // [num_kept], the result, ascending
+};
+
+// Queues everything on the stream; the launches' cudaError_t.
+int LaunchSelectByNorm(const CudaScoring& scoring, CUstream_st* stream);
+
+}  // namespace qc2c
