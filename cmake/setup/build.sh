@@ -27,7 +27,7 @@ configure() {
 
 configure_default() {
   # shellcheck disable=SC2086
-  configure "$BUILD_DIR" "-DQC2C_VENV=$QC2C_VENV" "-DCARGO=$CARGO" "-DPython3_EXECUTABLE=$QC2C_PYTHON" \
+  configure "$BUILD_DIR" "-DQC2C_VENV=$QC2C_VENV" "-DCARGO=$QC2C_CARGO" "-DPython3_EXECUTABLE=$QC2C_PYTHON" \
     -DCMAKE_CUDA_COMPILER_LAUNCHER=ccache ${QC2C_CMAKE_ARGS:-}
 }
 
@@ -35,6 +35,7 @@ configure_default() {
 ninja_progress() {
   local line next=0
   while IFS= read -r line; do
+    [[ $line == '-- '* || $line == 'ninja: Entering'* ]] && continue
     if [[ $line =~ ^\[[0-9]+/[0-9]+,\  ]]; then
       ((SECONDS >= next)) || continue
       next=$((SECONDS + 15))

@@ -27,18 +27,19 @@ rust_is_new_enough() {
   version_at_least "$(cut -d ' ' -f 2 <<<"$version")" "$RUST_MINIMUM"
 }
 
-# Sets CARGO to a cargo whose rustc is new enough. Versioned packages (Ubuntu) keep theirs in a folder
+# Sets QC2C_CARGO to a cargo whose rustc is new enough. Versioned packages (Ubuntu) keep theirs in a folder
 # of their own, which must come first on PATH, since cargo looks for rustc there.
 find_cargo() {
   local folder
+  export QC2C_CARGO PATH
   if command -v cargo >/dev/null && command -v rustc >/dev/null && rust_is_new_enough rustc; then
-    CARGO=$(command -v cargo)
+    QC2C_CARGO=$(command -v cargo)
     return 0
   fi
   while read -r folder; do
     if [[ -x $folder/cargo ]] && rust_is_new_enough "$folder/rustc"; then
-      export PATH=$folder:$PATH
-      CARGO=$folder/cargo
+      PATH=$folder:$PATH
+      QC2C_CARGO=$folder/cargo
       return 0
     fi
   done < <(compgen -G '/usr/lib/rust-1.*/bin' | sort -rV)
@@ -63,7 +64,7 @@ cargo_packages() {
 }
 
 ensure_packages() {
-  local missing=() cargo_missing=no
+  local missing=() rust=() cargo_missing=no
   if ! command -v dpkg-query >/dev/null; then
     say "no dpkg here: packages are installed only on Debian and Ubuntu; going on with what there is"
     find_cargo || fail 69 "needs cargo and rustc $RUST_MINIMUM or newer on PATH"
@@ -74,10 +75,9 @@ ensure_packages() {
   [[ ${#missing[@]} -eq 0 && $cargo_missing == no ]] && return
 
   if [[ $(id -u) -ne 0 ]]; then
-    # shellcheck disable=SC2046
-    [[ $cargo_missing == yes ]] && missing+=($(cargo_packages))
+    [[ $cargo_missing == yes ]] && read -ra rust < <(cargo_packages)
     say "these distribution packages are missing; install them as root, then run this again:"
-    printf '  apt-get update && apt-get install -y --no-install-recommends %s\n' "${missing[*]}" >&2
+    printf '  apt-get update && apt-get install -y --no-install-recommends %s\n' "${missing[*]} ${rust[*]}" >&2
     exit 69
   fi
 
@@ -85,8 +85,8 @@ ensure_packages() {
   say "looking up distribution packages (apt-get update)"
   with_heartbeat "$log" true apt-get -o DPkg::Lock::Timeout=300 update ||
     fail 69 "apt-get update failed: is there a network?"
-  # shellcheck disable=SC2046
-  [[ $cargo_missing == yes ]] && missing+=($(cargo_packages))
+  [[ $cargo_missing == yes ]] && read -ra rust < <(cargo_packages)
+  missing+=("${rust[@]}")
   say "installing ${#missing[@]} distribution packages: ${missing[*]}"
   DEBIAN_FRONTEND=noninteractive with_heartbeat "$log" true \
     apt-get -o DPkg::Lock::Timeout=300 install -y --no-install-recommends "${missing[@]}" ||

@@ -26,7 +26,7 @@ venv_name() {
 
 fill_venv() {
   local python=$1 unfinished=$2
-  "$python" -m venv "$unfinished" &&
+  "$python" -m venv --prompt qc2c "$unfinished" &&
     "$unfinished/bin/python" -m pip install --disable-pip-version-check --no-input \
       --progress-bar off --no-compile -r "$QC2C_ROOT/cmake/requirements.txt"
 }

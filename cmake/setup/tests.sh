@@ -65,7 +65,7 @@ run_benchmarks() {
   fi
   [[ ${#names[@]} -gt 0 ]] || fail 64 "no benchmark is called like '$*'"
   build_targets "${names[@]}"
-  cd "$QC2C_ROOT"
+  cd "$QC2C_ROOT" || exit
   for name in "${names[@]}"; do
     say "$name"
     BENCHMARK_MIN_TIME=${BENCHMARK_MIN_TIME:-0.1} "$BUILD_DIR/bin/$name"
