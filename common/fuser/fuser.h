@@ -2,10 +2,10 @@
 // (Cache-to-Cache, arXiv:2510.03215; behaviour of the public code github.com/thu-nics/C2C).
 //
 // For X in {key, value}, with independent weights:
-//   h = mlp1(in([sharer_X, receiver_X]));  p = proj_out(proj_mlp2(h));  w = sigmoid(scalar_head(...))
-//   out_X = receiver_X + gate_X * w * p
-// The sum is done in fp32 and rounded once to the cache's dtype; a closed gate leaves the cache as it
-// is, bit for bit.
+//   h = mlp1(in([sharer_X, receiver_X]));  p = proj_out(proj_mlp2(h));  w =
+//   sigmoid(scalar_head(...)) out_X = receiver_X + gate_X * w * p
+// The sum is done in fp32 and rounded once to the cache's dtype; a closed gate leaves the cache as
+// it is, bit for bit.
 #pragma once
 
 #include <ATen/ATen.h>
@@ -34,46 +34,51 @@ struct FuserConfig {
   int32_t num_blocks = 3;           // the reference's num_layers, at least 3
 };
 
-// The sharer's side of a batch, row by row at the receiver's slots: slot i of row b holds the sharer
-// token that is aligned with receiver token i.
+// The sharer's side of a batch, row by row at the receiver's slots: slot i of row b holds the
+// sharer token that is aligned with receiver token i.
 struct SharerCache {
-  std::vector<at::Tensor> keys;    // S tensors [B, Hs, T, Ds]; undefined where no receiver layer reads
+  std::vector<at::Tensor>
+      keys;  // S tensors [B, Hs, T, Ds]; undefined where no receiver layer reads
   std::vector<at::Tensor> values;  // the same
-  at::Tensor selected;             // [B, T] bool: this token was sent. The others stay the receiver's own
+  at::Tensor selected;  // [B, T] bool: this token was sent. The others stay the receiver's own
 };
 
 struct FuseOptions {
-  // Serving: a gate is open if its logit is above 0. Training: sigmoid((logit + n) / temperature) with
-  // Gumbel noise n a batch row, head and token.
+  // Serving: a gate is open if its logit is above 0. Training: sigmoid((logit + n) / temperature)
+  // with Gumbel noise n a batch row, head and token.
   enum class Gates { kHard, kSampled } gates = Gates::kHard;
   double temperature = 1.0;
+  // Of the projector's blocks, 0 <= dropout < 1 and 0 for kHard. Drawn from the default generator.
+  double dropout = 0.0;
   std::optional<at::Generator> generator;  // for kSampled; the default generator if absent
 };
 
 // Thread-safe for concurrent Fuse. Move-only.
 class Fuser {
  public:
-  // Reads a checkpoint folder in the published layout: FOLDER/final/projector_{t}.safetensors and .json,
-  // projector_config.json (the folder `final` itself is accepted too). A folder whose layer count,
-  // head counts or sizes do not match the pair, and a missing, surplus or misshapen tensor, are refused
-  // by name (FAILED_PRECONDITION for a wrong pair, INVALID_ARGUMENT for a bad file).
+  // Reads a checkpoint folder in the published layout: FOLDER/final/projector_{t}.safetensors and
+  // .json, projector_config.json (the folder `final` itself is accepted too). A folder whose layer
+  // count, head counts or sizes do not match the pair, and a missing, surplus or misshapen tensor,
+  // are refused by name (FAILED_PRECONDITION for a wrong pair, INVALID_ARGUMENT for a bad file).
   static absl::StatusOr<Fuser> Load(const std::filesystem::path& folder, const KvLayout& receiver,
                                     const KvLayout& sharer, const ModelOptions& options);
 
-  // PyTorch's default initialisation (Linear uniform in +-1/sqrt(fan_in), norms 1, gates 0) from the
-  // default generator.
+  // PyTorch's default initialisation (Linear uniform in +-1/sqrt(fan_in), norms 1, gates 0) from
+  // the default generator.
   static absl::StatusOr<Fuser> Create(const FuserConfig& config, const ModelOptions& options);
 
   // Writes FOLDER/final/... as Load reads it, tensors in `dtype`.
   absl::Status Save(const std::filesystem::path& folder, at::ScalarType dtype) const;
 
-  // The receiver's cache with its first T slots fused where `sharer.selected`. T <= receiver.num_slots().
-  // INVALID_ARGUMENT naming the layer if a needed sharer tensor is absent or misshapen.
+  // The receiver's cache with its first T slots fused where `sharer.selected`. T <=
+  // receiver.num_slots(). INVALID_ARGUMENT naming the layer if a needed sharer tensor is absent or
+  // misshapen.
   absl::StatusOr<KvCache> Fuse(const SharerCache& sharer, const KvCache& receiver,
                                const FuseOptions& options = {}) const;
 
-  // "projectors.{t}.key_in.weight" ...: the reference's state_dict names behind the layer. Gates are the
-  // 0-dim tensors "projectors.{t}.key_gate_logit". The tensors share storage with the fuser.
+  // "projectors.{t}.key_in.weight" ...: the reference's state_dict names behind the layer. Gates
+  // are the 0-dim tensors "projectors.{t}.key_gate_logit". The tensors share storage with the
+  // fuser.
   const std::vector<std::pair<std::string, at::Tensor>>& parameters() const;
 
   const FuserConfig& config() const;

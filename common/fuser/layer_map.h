@@ -15,8 +15,8 @@ using LayerMap = std::vector<int32_t>;
 // s(t) = clamp(S - T + t, 0, S - 1) for T receiver and S sharer layers.
 LayerMap LastAlignedMap(int32_t num_receiver_layers, int32_t num_sharer_layers);
 
-// s(t) = argmin_j |j / (S - 1) - t / (T - 1)| in double precision, ties to the smaller j; a model of a
-// single layer sits at 0.
+// s(t) = argmin_j |j / (S - 1) - t / (T - 1)| in double precision, ties to the smaller j; a model
+// of a single layer sits at 0.
 LayerMap KNearestMap(int32_t num_receiver_layers, int32_t num_sharer_layers);
 
 // "last_aligned" or "k_nearest"; INVALID_ARGUMENT otherwise.

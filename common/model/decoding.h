@@ -24,8 +24,8 @@ struct Generation {
   enum class End { kEos, kLength, kStopped } end = End::kLength;
 };
 
-// Runs `tokens` (for a prompt: its last tokens) on top of `past`, then decodes greedily: argmax over
-// the logits in the model's dtype, the lowest id among equals. `past` may be nullptr.
+// Runs `tokens` (for a prompt: its last tokens) on top of `past`, then decodes greedily: argmax
+// over the logits in the model's dtype, the lowest id among equals. `past` may be nullptr.
 absl::StatusOr<std::vector<Generation>> DecodeGreedily(const Model& model, const TokenBatch& tokens,
                                                        const KvCache* past,
                                                        const GreedyOptions& options);

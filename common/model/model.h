@@ -3,8 +3,8 @@
 // Everything is batched. A batch is ragged: sequences of different lengths, padded on the right.
 // Nothing is written in place, so the same code serves (under NoGradGuard) and trains (autograd).
 //
-// Shapes: B sequences, T new tokens, S cache slots, C hidden size, V vocabulary, L layers, H KV heads,
-// D head size.
+// Shapes: B sequences, T new tokens, S cache slots, C hidden size, V vocabulary, L layers, H KV
+// heads, D head size.
 #pragma once
 
 #include <ATen/ATen.h>
@@ -15,6 +15,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "common/model/model_config.h"
 #include "common/tensor/kv_cache_view.h"
@@ -31,6 +32,13 @@ struct TokenBatch {
                                   at::Device device);
   int64_t batch_size() const { return ids.size(0); }
 };
+
+// INVALID_ARGUMENT naming the row if a sequence is empty or longer than max_positions, or an id is
+// not below vocab_size. For whoever takes ids from outside: on CUDA an id past the embedding's end
+// kills the whole device context, and Forward, which must not wait for the device, checks ids on
+// the CPU only.
+absl::Status CheckTokenIds(const std::vector<std::vector<int32_t>>& sequences,
+                           const ModelConfig& config);
 
 // Keys are stored after RoPE (and after k_norm), so a slot's index carries no position: rows of
 // different lengths may leave invalid slots between their tokens.
@@ -57,16 +65,20 @@ struct ModelOptions {
 // Thread-safe for concurrent Forward and Logits. Move-only.
 class Model {
  public:
-  // Reads config.json and model.safetensors (or the shards that model.safetensors.index.json lists).
-  // The file's floating dtype is converted to options.dtype. INVALID_ARGUMENT, naming the file and
-  // the field or tensor, for a missing, surplus or misshapen tensor; NOT_FOUND for a missing file.
-  static absl::StatusOr<Model> Load(const std::filesystem::path& folder, const ModelOptions& options);
+  // Reads config.json and model.safetensors (or the shards that model.safetensors.index.json
+  // lists). The file's floating dtype is converted to options.dtype. INVALID_ARGUMENT, naming the
+  // file and the field or tensor, for a missing, surplus or misshapen tensor; NOT_FOUND for a
+  // missing file.
+  static absl::StatusOr<Model> Load(const std::filesystem::path& folder,
+                                    const ModelOptions& options);
 
   // Weights are allocated and not initialised: for a trainer, which fills parameters().
   static absl::StatusOr<Model> Create(const ModelConfig& config, const ModelOptions& options);
 
-  // Runs T new tokens a row on top of `past` (nullptr: an empty cache), whose tokens all of them see.
-  // INVALID_ARGUMENT if an id is outside the vocabulary or a row outgrows max_positions.
+  // Runs T new tokens a row on top of `past` (nullptr: an empty cache), whose tokens all of them
+  // see. A row of length 0 adds no token, and its hidden states mean nothing: a row that has
+  // finished. INVALID_ARGUMENT if an id on the CPU is outside the vocabulary or a row outgrows
+  // max_positions.
   absl::StatusOr<ForwardResult> Forward(const TokenBatch& tokens, const KvCache* past) const;
 
   // hidden [..., C] -> logits [..., V] in the model's dtype.
@@ -94,8 +106,8 @@ class Model {
 // The hidden state of each row's last token: [B, T, C], lengths [B] -> [B, C].
 at::Tensor LastHidden(const at::Tensor& hidden, const at::Tensor& lengths);
 
-// Row `row` of a cache as plain memory of its first `num_tokens` slots. The view borrows from `cache`.
-// Layers not listed in `layers` are absent. REQUIRES: those slots are valid.
+// Row `row` of a cache as plain memory of its first `num_tokens` slots. The view borrows from
+// `cache`. Layers not listed in `layers` are absent. REQUIRES: those slots are valid.
 KvCacheView ViewOfRow(const KvCache& cache, int64_t row, int64_t num_tokens,
                       const std::vector<int32_t>& layers, const KvLayout& layout);
 

@@ -32,9 +32,15 @@ struct ModelConfig {
   enum class Embedding { kTied, kUntied } embedding = Embedding::kTied;
   std::vector<int32_t> eos_ids;  // from generation_config.json, else config.json
 
-  // INVALID_ARGUMENT naming the file and the field that is missing, misspelt in type, out of range or
-  // not understood (an unknown architecture, rope_scaling, sliding_window in use, hidden_act).
+  // INVALID_ARGUMENT naming the file and the field that is missing, misspelt in type, out of range
+  // or not understood (an unknown architecture, rope_scaling, sliding_window in use, hidden_act).
   static absl::StatusOr<ModelConfig> Load(const std::filesystem::path& folder);
+
+  // Writes config.json and generation_config.json as transformers (4 and 5) and Load read them.
+  absl::Status Save(const std::filesystem::path& folder) const;
+
+  // INVALID_ARGUMENT naming the field that is out of range or does not fit another.
+  absl::Status Validate() const;
 
   KvLayout Layout() const { return {num_layers, num_kv_heads, head_dim}; }
 };

@@ -1,0 +1,27 @@
+// The two operations whose rounding decides whether bf16 results equal transformers'.
+#pragma once
+
+#include <ATen/ATen.h>
+
+namespace qc2c {
+
+// x * rsqrt(mean(x^2) + eps) over the last axis in fp32, rounded to x's dtype, then times `weight`.
+at::Tensor RmsNorm(const at::Tensor& x, const at::Tensor& weight, double eps);
+
+// Rotary position embedding in the half-split layout: element i pairs with i + D/2.
+struct Rotary {
+  at::Tensor cos;  // [..., T, 1, D/2] in the activations' dtype, broadcast over heads
+  at::Tensor sin;
+};
+
+// 1 / theta^(2i/D) for i < D/2, fp32.
+at::Tensor InverseFrequencies(double theta, int64_t head_dim, at::Device device);
+
+// positions [..., T] integers. Angles and their cosines are fp32, rounded once to `dtype`.
+Rotary MakeRotary(const at::Tensor& positions, const at::Tensor& inverse_frequencies,
+                  at::ScalarType dtype);
+
+// x [B, T, heads, D], rotated.
+at::Tensor Rotate(const at::Tensor& x, const Rotary& rotary);
+
+}  // namespace qc2c

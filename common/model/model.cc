@@ -1,0 +1,219 @@
+#include "common/model/model.h"
+
+#include <ATen/core/grad_mode.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/hash.h"
+#include "common/base/status_macros.h"
+#include "common/model/layers.h"
+#include "common/model/model_weights.h"
+#include "common/model/torch_status.h"
+
+namespace qc2c {
+namespace {
+
+at::Tensor WeightOf(const StackedWeights& stacked) {
+  if (!stacked.whole.defined()) return {};
+  const bool differentiates = at::GradMode::is_enabled() &&
+                              std::any_of(stacked.parts.begin(), stacked.parts.end(),
+                                          [](const at::Tensor& t) { return t.requires_grad(); });
+  return differentiates ? at::cat(stacked.parts) : stacked.whole;
+}
+
+// What every layer of one Forward call shares.
+struct Pass {
+  Rotary rotary;
+  at::Tensor mask;  // bool, broadcast to [B, heads, T, S + T]: may be attended; undefined: causal
+};
+
+absl::Status CheckOptions(const ModelOptions& options) {
+  if (options.dtype == at::kFloat || options.dtype == at::kBFloat16) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("model dtype is ", c10::toString(options.dtype),
+                                                 ": expected Float or BFloat16"));
+}
+
+}  // namespace
+
+struct Model::Impl {
+  ModelConfig config;
+  ModelOptions options;
+  ModelWeights weights;
+  at::Tensor inverse_frequencies;  // [D / 2] fp32
+  uint64_t fingerprint = 0;
+
+  Impl(const ModelConfig& model_config, const ModelOptions& model_options, ModelWeights tensors)
+      : config(model_config),
+        options(model_options),
+        weights(std::move(tensors)),
+        inverse_frequencies(
+            InverseFrequencies(config.rope_theta, config.head_dim, model_options.device)) {}
+
+  absl::Status Check(const TokenBatch& tokens, const KvCache* past) const;
+  Pass MakePass(const TokenBatch& tokens, const KvCache* past) const;
+  at::Tensor Attend(const LayerWeights& layer, const at::Tensor& x, const Pass& pass,
+                    const KvCache* past, KvCache& cache) const;
+  at::Tensor FeedForward(const LayerWeights& layer, const at::Tensor& x) const;
+  ForwardResult Forward(const TokenBatch& tokens, const KvCache* past) const;
+};
+
+absl::Status Model::Impl::Check(const TokenBatch& tokens, const KvCache* past) const {
+  if (tokens.ids.dim() != 2 || tokens.ids.size(0) < 1 || tokens.ids.size(1) < 1 ||
+      tokens.lengths.sizes() != tokens.ids.sizes().slice(0, 1)) {
+    return absl::InvalidArgumentError("tokens: expected ids [B, T] and lengths [B] of B, T >= 1");
+  }
+  const int64_t num_new = tokens.ids.size(1);
+  if (past != nullptr && (past->keys.size() != static_cast<size_t>(config.num_layers) ||
+                          past->values.size() != static_cast<size_t>(config.num_layers) ||
+                          past->valid.size(0) != tokens.batch_size())) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "past: expected ", config.num_layers, " layers of ", tokens.batch_size(), " rows, found ",
+        past->keys.size(), " layers of ", past->valid.size(0), " rows"));
+  }
+  // A slot more than a token never hurts, so the exact count (on CUDA: a synchronisation) is only
+  // taken when the slots do not fit.
+  int64_t longest = num_new + (past == nullptr ? 0 : past->num_slots());
+  if (longest > config.max_positions && past != nullptr) {
+    longest = (past->lengths + tokens.lengths).max().item<int64_t>();
+  }
+  if (longest > config.max_positions) {
+    return absl::InvalidArgumentError(absl::StrCat("a row has ", longest, " tokens: the model has ",
+                                                   config.max_positions, " positions"));
+  }
+  if (!tokens.ids.is_cpu()) return absl::OkStatus();
+  const at::Tensor outside = tokens.ids.lt(0).logical_or_(tokens.ids.ge(config.vocab_size));
+  if (!outside.any().item<bool>()) return absl::OkStatus();
+  const at::Tensor first = outside.nonzero()[0];
+  const int64_t row = first[0].item<int64_t>();
+  const int64_t token = first[1].item<int64_t>();
+  return absl::InvalidArgumentError(absl::StrCat("row ", row, ", token ", token, " has id ",
+                                                 tokens.ids[row][token].item<int64_t>(),
+                                                 ": the vocabulary has ", config.vocab_size));
+}
+
+Pass Model::Impl::MakePass(const TokenBatch& tokens, const KvCache* past) const {
+  const int64_t num_new = tokens.ids.size(1);
+  const auto index = at::TensorOptions().dtype(at::kLong).device(options.device);
+  const at::Tensor order = at::arange(num_new, index);
+  // Padding lies on the right, so causality alone keeps it away from every real token.
+  if (past == nullptr) return {MakeRotary(order, inverse_frequencies, options.dtype), {}};
+  const at::Tensor positions = past->lengths.unsqueeze(1) + order;
+  const at::Tensor causal = order.unsqueeze(0) <= order.unsqueeze(1);
+  const int64_t batch = tokens.batch_size();
+  const at::Tensor mask =
+      at::cat({past->valid.unsqueeze(1).expand({batch, num_new, past->num_slots()}),
+               causal.unsqueeze(0).expand({batch, num_new, num_new})},
+              2)
+          .unsqueeze(1);
+  return {MakeRotary(positions, inverse_frequencies, options.dtype), mask};
+}
+
+at::Tensor Model::Impl::Attend(const LayerWeights& layer, const at::Tensor& x, const Pass& pass,
+                               const KvCache* past, KvCache& cache) const {
+  const int64_t batch = x.size(0);
+  const int64_t num_new = x.size(1);
+  const int64_t all_heads = config.num_heads + 2 * config.num_kv_heads;
+  const at::Tensor qkv = at::linear(x, WeightOf(layer.qkv), WeightOf(layer.qkv_bias))
+                             .view({batch, num_new, all_heads, config.head_dim});
+  at::Tensor q = qkv.narrow(2, 0, config.num_heads);
+  at::Tensor k = qkv.narrow(2, config.num_heads, config.num_kv_heads);
+  at::Tensor v = qkv.narrow(2, config.num_heads + config.num_kv_heads, config.num_kv_heads);
+  if (config.qk_norm == ModelConfig::QkNorm::kPerHead) {
+    q = RmsNorm(q, layer.q_norm, config.rms_norm_eps);
+    k = RmsNorm(k, layer.k_norm, config.rms_norm_eps);
+  }
+  q = Rotate(q, pass.rotary).transpose(1, 2);
+  k = Rotate(k, pass.rotary).transpose(1, 2);
+  v = v.transpose(1, 2);
+  if (past != nullptr) {
+    k = at::cat({past->keys[cache.keys.size()], k}, 2);
+    v = at::cat({past->values[cache.values.size()], v}, 2);
+  } else if (!at::GradMode::is_enabled()) {
+    v = v.contiguous();  // a cache that outlives this call must not hold q and k's memory as well
+  }
+  cache.keys.push_back(k);
+  cache.values.push_back(v);
+  const bool is_causal = !pass.mask.defined();
+  const at::Tensor heads = at::scaled_dot_product_attention(
+      q, k, v, is_causal ? std::nullopt : std::make_optional(pass.mask), /*dropout_p=*/0.0,
+      is_causal, /*scale=*/std::nullopt, /*enable_gqa=*/config.num_heads != config.num_kv_heads);
+  return at::linear(heads.transpose(1, 2).reshape({batch, num_new, -1}), layer.output);
+}
+
+at::Tensor Model::Impl::FeedForward(const LayerWeights& layer, const at::Tensor& x) const {
+  const at::Tensor gate_up = at::linear(x, WeightOf(layer.gate_up));
+  const int64_t width = config.intermediate_size;
+  return at::linear(at::silu(gate_up.narrow(-1, 0, width)) * gate_up.narrow(-1, width, width),
+                    layer.down);
+}
+
+ForwardResult Model::Impl::Forward(const TokenBatch& tokens, const KvCache* past) const {
+  const Pass pass = MakePass(tokens, past);
+  ForwardResult result;
+  KvCache& cache = result.cache;
+  const at::Tensor order =
+      at::arange(tokens.ids.size(1), at::TensorOptions().dtype(at::kLong).device(options.device));
+  const at::Tensor is_token = order.unsqueeze(0) < tokens.lengths.unsqueeze(1);
+  cache.valid = past == nullptr ? is_token : at::cat({past->valid, is_token}, 1);
+  cache.lengths = past == nullptr ? tokens.lengths : past->lengths + tokens.lengths;
+
+  at::Tensor x = at::embedding(weights.embedding, tokens.ids);
+  for (const LayerWeights& layer : weights.layers) {
+    x = x + Attend(layer, RmsNorm(x, layer.input_norm, config.rms_norm_eps), pass, past, cache);
+    x = x + FeedForward(layer, RmsNorm(x, layer.feed_forward_norm, config.rms_norm_eps));
+  }
+  result.hidden = RmsNorm(x, weights.final_norm, config.rms_norm_eps);
+  return result;
+}
+
+Model::Model(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Model::Model(Model&&) noexcept = default;
+Model& Model::operator=(Model&&) noexcept = default;
+Model::~Model() = default;
+
+absl::StatusOr<Model> Model::Load(const std::filesystem::path& folder,
+                                  const ModelOptions& options) {
+  return CatchTorch([&]() -> absl::StatusOr<Model> {
+    const at::NoGradGuard no_grad;
+    RETURN_IF_ERROR(CheckOptions(options));
+    ASSIGN_OR_RETURN(const ModelConfig config, ModelConfig::Load(folder));
+    ASSIGN_OR_RETURN(std::vector<std::filesystem::path> files, WeightFiles(folder));
+    ASSIGN_OR_RETURN(ModelWeights weights, LoadWeights(files, config, options));
+    auto impl = std::make_unique<Impl>(config, options, std::move(weights));
+    files.insert(files.begin(), folder / "config.json");
+    ASSIGN_OR_RETURN(impl->fingerprint, HashFiles(files));
+    return Model(std::move(impl));
+  });
+}
+
+absl::StatusOr<Model> Model::Create(const ModelConfig& config, const ModelOptions& options) {
+  return CatchTorch([&]() -> absl::StatusOr<Model> {
+    const at::NoGradGuard no_grad;
+    RETURN_IF_ERROR(CheckOptions(options));
+    RETURN_IF_ERROR(config.Validate());
+    return Model(std::make_unique<Impl>(config, options, AllocateWeights(config, options)));
+  });
+}
+
+absl::StatusOr<ForwardResult> Model::Forward(const TokenBatch& tokens, const KvCache* past) const {
+  return CatchTorch([&]() -> absl::StatusOr<ForwardResult> {
+    RETURN_IF_ERROR(impl_->Check(tokens, past));
+    return impl_->Forward(tokens, past);
+  });
+}
+
+at::Tensor Model::Logits(const at::Tensor& hidden) const {
+  return at::linear(hidden, impl_->weights.lm_head);
+}
+
+const std::vector<std::pair<std::string, at::Tensor>>& Model::parameters() const {
+  return impl_->weights.named;
+}
+
+const ModelConfig& Model::config() const { return impl_->config; }
+const ModelOptions& Model::options() const { return impl_->options; }
+uint64_t Model::fingerprint() const { return impl_->fingerprint; }
+
+}  // namespace qc2c
