@@ -1,5 +1,6 @@
 #include "common/rpc/address.h"
 
+#include <arpa/inet.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -49,8 +50,9 @@ std::string Address::ToString() const {
 }
 
 bool Address::IsLocal() const {
-  return kind == Kind::kUnix || host == "localhost" || host == "::1" ||
-         absl::StartsWith(host, "127.");
+  if (kind == Kind::kUnix || host == "localhost" || host == "::1") return true;
+  in_addr address;  // not a prefix of the text: 127.0.0.1.example.org is somebody's name
+  return inet_pton(AF_INET, host.c_str(), &address) == 1 && ntohl(address.s_addr) >> 24 == 127;
 }
 
 absl::StatusOr<Address> ParseAddress(const std::string& text) {

@@ -29,7 +29,7 @@ namespace qc2c {
 // messages that were written are counted, and with the stage times they become the call's trailing
 // metadata (metadata.h). Thread-safe. After the call is over every method is a no-op, so a worker
 // may keep its pointer as long as it likes; the call's context must not be used after Finish.
-class RawStreamWriter : public std::enable_shared_from_this<RawStreamWriter> {
+class RawStreamWriter {
  public:
   struct Summary {
     absl::Status status;         // what the peer was told; CANCELLED if it went away

@@ -2,11 +2,12 @@
 
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/health_check_service_interface.h>
+#include <grpcpp/impl/server_builder_option.h>
+#include <grpcpp/impl/server_builder_plugin.h>
 #include <grpcpp/security/server_credentials.h>
 #include <grpcpp/server_builder.h>
 #include <pthread.h>
 
-#include <mutex>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -18,12 +19,21 @@
 namespace qc2c {
 namespace {
 
-// Both act on every server that the process builds later, so once and before the first.
-void EnablePlugins(Reflection reflection) {
-  grpc::EnableDefaultHealthCheckService(true);
-  static std::once_flag once;
+// The reflection library registers itself for every server of a process that merely links it; this
+// takes it out of a server that does not want it.
+class WithoutReflection : public grpc::ServerBuilderOption {
+ public:
+  void UpdateArguments(grpc::ChannelArguments*) override {}
+  void UpdatePlugins(std::vector<std::unique_ptr<grpc::ServerBuilderPlugin>>* plugins) override {
+    std::erase_if(*plugins, [](const auto& p) { return p->name() == "proto_server_reflection"; });
+  }
+};
+
+void ConfigureReflection(Reflection reflection, grpc::ServerBuilder* builder) {
   if (reflection == Reflection::kOn)
-    std::call_once(once, grpc::reflection::InitProtoReflectionServerBuilderPlugin);
+    grpc::reflection::InitProtoReflectionServerBuilderPlugin();  // once, however often it is called
+  else
+    builder->SetOption(std::make_unique<WithoutReflection>());
 }
 
 void Configure(const ServerOptions& options, grpc::ServerBuilder* builder) {
@@ -44,8 +54,9 @@ absl::StatusOr<std::unique_ptr<ServerHost>> ServerHost::Start(
     ServerOptions options, const std::vector<HostedService>& services) {
   RETURN_IF_ERROR(CheckAccess(options.address, options.access));
   RETURN_IF_ERROR(RemoveStaleSocket(options.address));
-  EnablePlugins(options.reflection);
+  grpc::EnableDefaultHealthCheckService(true);
   grpc::ServerBuilder builder;
+  ConfigureReflection(options.reflection, &builder);
   Configure(options, &builder);
   int port = 0;
   builder.AddListeningPort(options.address.ToString(), grpc::InsecureServerCredentials(), &port);
