@@ -1,5 +1,6 @@
 #include "common/wire/position_list.h"
 
+#include <algorithm>
 #include <numeric>
 #include <optional>
 
@@ -57,11 +58,12 @@ std::string Deltas(const std::vector<uint32_t>& positions) {
 
 // Both readers stop at num_kept positions; the comparison in DecodePositions refuses what they
 // skip.
-std::vector<uint32_t> ReadBitmap(ByteSpan bitmap, uint32_t num_kept) {
+std::vector<uint32_t> ReadBitmap(ByteSpan bitmap, uint32_t num_tokens, uint32_t num_kept) {
   std::vector<uint32_t> positions;
   positions.reserve(num_kept);
-  for (size_t i = 0; i < bitmap.size() * 8 && positions.size() < num_kept; ++i) {
-    if (bitmap[i / 8] >> (i % 8) & 1) positions.push_back(static_cast<uint32_t>(i));
+  const size_t num_bits = std::min<size_t>(bitmap.size() * 8, num_tokens);
+  for (uint32_t i = 0; i < num_bits && positions.size() < num_kept; ++i) {
+    if (bitmap[i / 8] >> (i % 8) & 1) positions.push_back(i);
   }
   return positions;
 }
@@ -114,8 +116,7 @@ absl::StatusOr<std::vector<uint32_t>> DecodePositions(Selection selection, uint3
   } else if (coding == v1::INDEX_CODING_DELTAS) {
     positions = ReadDeltas(indices, num_tokens, num_kept);
   } else {
-    positions =
-        ReadBitmap(indices.first(std::min<size_t>(indices.size(), (num_tokens + 7) / 8)), num_kept);
+    positions = ReadBitmap(indices, num_tokens, num_kept);
   }
   if (positions.size() != num_kept) {
     return absl::InvalidArgumentError(absl::StrCat("header.indices: ", positions.size(),

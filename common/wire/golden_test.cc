@@ -1,0 +1,83 @@
+// The frames in proto/golden/v1 were made from FORMAT.md by a script that shares no code with the
+// project (proto/golden/make_golden.py). If one differs, the format has changed: that needs a new
+// format version and a new folder, and this test keeps reading the old one.
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <numeric>
+
+#include "common/base/bytes.h"
+#include "common/wire/test_frames.h"
+
+namespace qc2c {
+namespace {
+
+// make_golden.py's `ramp`: a value is ((7 half + 5 layer + 3 token + 11 head + 13 dim) % 23 - 8)
+// / 4.
+class Ramp {
+ public:
+  Ramp(const KvLayout& layout, int64_t num_tokens) {
+    view_.layout = layout;
+    view_.num_tokens = num_tokens;
+    const int64_t head_dim = layout.head_dim;
+    const int64_t plane = num_tokens * layout.num_kv_heads * head_dim;
+    values_.resize(2 * layout.num_layers * plane);
+    for (int64_t i = 0; i < static_cast<int64_t>(values_.size()); ++i) {
+      const int64_t dim = i % head_dim;
+      const int64_t head = i / head_dim % layout.num_kv_heads;
+      const int64_t token = i / (head_dim * layout.num_kv_heads) % num_tokens;
+      const int64_t layer = i / plane % layout.num_layers;
+      const int64_t half = i / plane / layout.num_layers;
+      const int64_t step = half * 7 + layer * 5 + token * 3 + head * 11 + dim * 13;
+      values_[i] = static_cast<float>(step % 23 - 8) / 4;
+    }
+    for (int64_t i = 0; i < 2 * layout.num_layers; ++i) {
+      (i < layout.num_layers ? view_.keys : view_.values)
+          .push_back({values_.data() + i * plane, layout.num_kv_heads * head_dim, head_dim});
+    }
+  }
+  const KvCacheView& view() const { return view_; }
+
+ private:
+  std::vector<float> values_;
+  KvCacheView view_;
+};
+
+TEST(GoldenFrameTest, EveryFrameOfVersion1IsWrittenAndReadAsBefore) {
+  const std::string chunks = "chunks-";
+  size_t num_frames = 0;
+  const auto folder = std::filesystem::path(QC2C_SOURCE_DIR) / "proto/golden/v1";
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    const std::string name = entry.path().stem().string();
+    SCOPED_TRACE(name);
+    const bool long_frame = name.starts_with(chunks);
+    const auto codec = CodecSpec::Parse(long_frame ? name.substr(chunks.size()) : name);
+    ASSERT_TRUE(codec.ok()) << codec.status();
+    const Ramp ramp = long_frame ? Ramp({.num_layers = 2, .num_kv_heads = 2, .head_dim = 16}, 40)
+                                 : Ramp({.num_layers = 3, .num_kv_heads = 2, .head_dim = 5}, 9);
+    const std::vector<int32_t> layers = long_frame ? std::vector{0, 1} : std::vector{0, 2};
+    auto frame = EncodeCache(ramp.view(), layers, *codec);
+    ASSERT_TRUE(frame.ok()) << frame.status();
+    frame->model_fingerprint = 0x0123456789abcdef;
+    const auto messages = WriteFrame(*frame, long_frame ? 1024 : kDefaultChunkBytes);
+    ASSERT_TRUE(messages.ok()) << messages.status();
+
+    std::ifstream file(entry.path());
+    std::string line;
+    size_t i = 0;
+    for (; std::getline(file, line); ++i) {
+      ASSERT_LT(i, messages->size());
+      EXPECT_EQ(ToHex(AsBytes(messages->at(i))), line) << "message " << i;
+    }
+    EXPECT_EQ(i, messages->size());
+    const auto read = ReadFrame(ExpectationOf(*frame), *messages);
+    ASSERT_TRUE(read.ok()) << read.status();
+    ExpectSameFrame(*read, *frame);
+    ++num_frames;
+  }
+  EXPECT_EQ(num_frames, 16);
+}
+
+}  // namespace
+}  // namespace qc2c
