@@ -1,0 +1,112 @@
+#include "common/codec/absmax.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+
+#include "common/codec/test_cache.h"
+
+namespace qc2c {
+namespace {
+
+constexpr float kMaxFloat = std::numeric_limits<float>::max();
+
+TEST(AbsmaxScaleTest, IsTheQuotientRoundedToItsType) {
+  EXPECT_EQ(AbsmaxScale(127.0f, 127, ScaleType::kFp16), 1.0f);
+  EXPECT_EQ(AbsmaxScale(1.0f, 127, ScaleType::kFp32), 1.0f / 127.0f);
+  EXPECT_EQ(AbsmaxScale(7.0f * 2049.0f, 7, ScaleType::kFp16), 2048.0f);  // tie to even
+  EXPECT_EQ(AbsmaxScale(7.0f * 2051.0f, 7, ScaleType::kFp16), 2052.0f);  // tie to even, up
+  EXPECT_EQ(AbsmaxScale(7.0f * 257.0f, 7, ScaleType::kBf16), 256.0f);    // tie to even
+}
+
+TEST(AbsmaxScaleTest, IsZeroBelowTheSmallestNormalNumber) {
+  EXPECT_EQ(AbsmaxScale(0.0f, 127, ScaleType::kFp16), 0.0f);
+  EXPECT_EQ(AbsmaxScale(127.0f * 0x1p-14f, 127, ScaleType::kFp16), 0x1p-14f);
+  EXPECT_EQ(AbsmaxScale(127.0f * 0x1.ff0p-15f, 127, ScaleType::kFp16), 0.0f);
+  EXPECT_EQ(AbsmaxScale(127.0f * 0x1.ff0p-15f, 127, ScaleType::kBf16), 0x1.00p-14f);
+  EXPECT_EQ(AbsmaxScale(0x1p-126f, 7, ScaleType::kFp32), 0.0f);
+  EXPECT_EQ(AbsmaxScale(0x1p-149f, 7, ScaleType::kBf16), 0.0f);
+}
+
+TEST(AbsmaxScaleTest, IsInfiniteIfTheGroupCannotBeStored) {
+  EXPECT_EQ(AbsmaxScale(7.0f * 65504.0f, 7, ScaleType::kFp16), 65504.0f);
+  EXPECT_TRUE(std::isinf(AbsmaxScale(7.0f * 65520.0f, 7, ScaleType::kFp16)));
+  EXPECT_TRUE(std::isfinite(AbsmaxScale(7.0f * 65520.0f, 7, ScaleType::kBf16)));
+  // FLT_MAX / 127 rounds up, and 127 times that rounds to infinity.
+  EXPECT_TRUE(std::isinf(AbsmaxScale(kMaxFloat, 127, ScaleType::kFp32)));
+  EXPECT_TRUE(std::isfinite(AbsmaxScale(kMaxFloat, 127, ScaleType::kBf16)));
+}
+
+TEST(AbsmaxCodeTest, RoundsTiesToEvenAndClamps) {
+  EXPECT_EQ(AbsmaxCode(0.5f, 1.0f, 7.0f), 0);
+  EXPECT_EQ(AbsmaxCode(1.5f, 1.0f, 7.0f), 2);
+  EXPECT_EQ(AbsmaxCode(-2.5f, 1.0f, 7.0f), -2);
+  EXPECT_EQ(AbsmaxCode(-7.6f, 1.0f, 7.0f), -7);
+  EXPECT_EQ(AbsmaxCode(127.6f, 1.0f, 127.0f), 127);
+}
+
+class AbsmaxBlockTest : public testing::TestWithParam<DeviceType> {
+ protected:
+  static constexpr KvLayout kLayout = {.num_layers = 1, .num_kv_heads = 2, .head_dim = 5};
+
+  // The code bytes and the first scale of the keys of a cache that is `value` everywhere.
+  std::pair<std::string, float> EncodeConstant(float value, std::string_view codec) {
+    TestCache cache(kLayout, 1, DType::kFp32, GetParam());
+    cache.Fill([&](int, Half, int64_t, int, int) { return value; });
+    const auto frame = Encode(cache, codec);
+    EXPECT_TRUE(frame.ok()) << frame.status();
+    if (!frame.ok()) return {};
+    return {ToHex(frame->Codes(frame->blocks[0])),
+            LoadScale(frame->Scales(frame->blocks[0]), 0, frame->codec.scale_type)};
+  }
+};
+
+TEST_P(AbsmaxBlockTest, AllZeroGivesZeroCodesAndScale) {
+  SKIP_WITHOUT(GetParam());
+  for (const std::string axis : {"per_token", "per_head", "per_layer"}) {
+    EXPECT_EQ(EncodeConstant(0.0f, "int8,axis=" + axis), std::pair(std::string(20, '0'), 0.0f));
+    EXPECT_EQ(EncodeConstant(-0.0f, "int4,axis=" + axis), std::pair(std::string(12, '0'), 0.0f));
+  }
+}
+
+TEST_P(AbsmaxBlockTest, AConstantIsTheLargestCode) {
+  SKIP_WITHOUT(GetParam());
+  EXPECT_EQ(EncodeConstant(127.0f, "int8"), std::pair(std::string("7f7f7f7f7f7f7f7f7f7f"), 1.0f));
+  EXPECT_EQ(EncodeConstant(-254.0f, "int8"), std::pair(std::string("81818181818181818181"), 2.0f));
+  EXPECT_EQ(EncodeConstant(-7.0f, "int4"), std::pair(std::string("999909999909"), 1.0f));
+}
+
+TEST_P(AbsmaxBlockTest, DenormalValuesBecomeZero) {
+  SKIP_WITHOUT(GetParam());
+  for (const std::string scale : {"fp16", "bf16", "fp32"}) {
+    EXPECT_EQ(EncodeConstant(0x1p-140f, "int8,scale=" + scale),
+              std::pair(std::string(20, '0'), 0.0f));
+  }
+  // Normal in fp32, but the scale is not normal in fp16: stated in absmax.h.
+  EXPECT_EQ(EncodeConstant(0x1p-9f, "int8").second, 0.0f);
+  EXPECT_EQ(EncodeConstant(0x1p-9f, "int8,scale=bf16").first, "7f7f7f7f7f7f7f7f7f7f");
+}
+
+TEST_P(AbsmaxBlockTest, AScaleThatOverflowsIsRefusedByName) {
+  SKIP_WITHOUT(GetParam());
+  for (const std::string axis : {"per_token", "per_head", "per_layer"}) {
+    TestCache cache(kLayout, 3, DType::kFp32, GetParam());
+    cache.Fill([](int, Half half, int64_t t, int h, int d) {
+      return half == Half::kValue && t == 1 && h == 1 && d == 4 ? -8.4e6f : 1.0f;
+    });
+    const absl::Status status = Encode(cache, "int8,axis=" + axis).status();
+    EXPECT_TRUE(absl::IsInvalidArgument(status)) << status;
+    EXPECT_THAT(std::string(status.message()), testing::AllOf(testing::HasSubstr("layer 0 value"),
+                                                              testing::HasSubstr("scale fp16")));
+    EXPECT_TRUE(Encode(cache, "int8,scale=bf16,axis=" + axis).ok());
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Devices, AbsmaxBlockTest,
+                         testing::Values(DeviceType::kCpu, DeviceType::kCuda),
+                         [](const auto& info) { return DeviceText(info.param); });
+
+}  // namespace
+}  // namespace qc2c

@@ -1,0 +1,150 @@
+#include "common/codec/frame_layout.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <functional>
+#include <limits>
+
+#include "common/codec/test_cache.h"
+
+namespace qc2c {
+namespace {
+
+using testing::HasSubstr;
+
+constexpr KvLayout kLayout = {.num_layers = 3, .num_kv_heads = 2, .head_dim = 5};
+
+TEST(BytesOfBlockTest, CountsCodesAndScales) {
+  const auto bytes = [](std::string_view codec) {
+    const BlockBytes b = BytesOfBlock(Spec(codec), kLayout, 7).value();
+    return std::pair(b.codes, b.scales);
+  };
+  EXPECT_EQ(bytes("fp32"), std::pair(size_t{7 * 2 * 20}, size_t{0}));
+  EXPECT_EQ(bytes("bf16"), std::pair(size_t{7 * 2 * 10}, size_t{0}));
+  EXPECT_EQ(bytes("int8"), std::pair(size_t{7 * 2 * 5}, size_t{7 * 2 * 2}));
+  EXPECT_EQ(bytes("int4,scale=fp32"), std::pair(size_t{7 * 2 * 3}, size_t{7 * 2 * 4}));
+  EXPECT_EQ(bytes("int4,axis=per_head"), std::pair(size_t{7 * 2 * 3}, size_t{2 * 2}));
+  EXPECT_EQ(bytes("int4,axis=per_layer"), std::pair(size_t{7 * 2 * 3}, size_t{2}));
+}
+
+TEST(BytesOfBlockTest, RefusesWhatCouldOverflow) {
+  EXPECT_THAT(std::string(BytesOfBlock(CodecSpec(), {1, 1, 1 << 30}, 1).status().message()),
+              HasSubstr("head_dim"));
+  EXPECT_THAT(std::string(BytesOfBlock(CodecSpec(), kLayout, 1 << 21).status().message()),
+              HasSubstr("num_kept is 2097152"));
+  CodecSpec unknown;
+  unknown.scheme = static_cast<Scheme>(0);
+  EXPECT_TRUE(absl::IsInvalidArgument(BytesOfBlock(unknown, kLayout, 1).status()));
+}
+
+TEST(LayOutBlocksTest, PlacesSectionsOneAfterAnotherOnWholeWords) {
+  KvFrame frame = {.layout = kLayout, .codec = Spec("int8"), .num_tokens = 3};
+  frame.positions = {0, 1, 2};
+  frame.layers = {0, 2};
+  ASSERT_TRUE(LayOutBlocks(frame).ok());
+  ASSERT_EQ(frame.blocks.size(), 4u);
+  size_t end = 0;
+  for (const KvBlock& block : frame.blocks) {
+    EXPECT_EQ(block.codes_offset % kSectionAlignment, 0u);
+    EXPECT_GE(block.codes_offset, end);
+    EXPECT_EQ(block.codes_bytes, 30u);
+    EXPECT_GE(block.scales_offset, block.codes_offset + block.codes_bytes);
+    EXPECT_EQ(block.scales_bytes, 12u);
+    end = block.scales_offset + block.scales_bytes;
+  }
+  EXPECT_GE(frame.data.size(), end);
+  EXPECT_EQ(frame.blocks[1].half, Half::kValue);
+  EXPECT_EQ(frame.blocks[2].layer, 2);
+}
+
+// Each change breaks one field of a frame that is right; the error must name that field.
+TEST(DecodeCacheTest, RefusesEveryFieldThatDoesNotFit) {
+  TestCache cache(kLayout, 6, DType::kFp32, DeviceType::kCpu);
+  cache.FillRandom(1);
+  const auto good = Encode(cache, "int8,select=front,keep_tokens=4");
+  ASSERT_TRUE(good.ok()) << good.status();
+  TestCache out(kLayout, 4, DType::kFp32, DeviceType::kCpu);
+  ASSERT_TRUE(DecodeCache(*good, out.View()).ok());
+
+  const auto infinite = std::numeric_limits<uint16_t>::max();  // a NaN in fp16
+  const std::pair<std::function<void(KvFrame&)>, std::string> kCases[] = {
+      {[](KvFrame& f) { f.codec.scheme = static_cast<Scheme>(42); }, "scheme is '42'"},
+      {[](KvFrame& f) { f.codec.scale_type = ScaleType::kFp32; }, "16 bytes of scales: expected 32"},
+      {[](KvFrame& f) { f.layout.head_dim = -5; }, "head_dim is -5"},
+      {[](KvFrame& f) { f.layout.head_dim = 6; }, "40 bytes of codes: expected 48"},
+      {[](KvFrame& f) { f.num_tokens = 0; }, "num_tokens is 0"},
+      {[](KvFrame& f) { f.num_tokens = 3; }, "positions has 4 entries: expected 3"},
+      {[](KvFrame& f) { f.positions.pop_back(); }, "positions has 3 entries"},
+      {[](KvFrame& f) { f.positions[3] = 6; }, "positions[3] is 6"},
+      {[](KvFrame& f) { f.positions[1] = 0; }, "positions[1] is 0"},
+      {[](KvFrame& f) { f.layers[2] = 3; }, "layers[2] is 3"},
+      {[](KvFrame& f) { f.layers[0] = -1; }, "layers[0] is -1"},
+      {[](KvFrame& f) { f.layers[1] = 0; }, "layers[1] is 0"},
+      {[](KvFrame& f) { f.layers.clear(); }, "layers is empty"},
+      {[](KvFrame& f) { f.blocks.pop_back(); }, "blocks has 5 entries"},
+      {[](KvFrame& f) { std::swap(f.blocks[0], f.blocks[1]); }, "blocks[0] is layer 0 value"},
+      {[](KvFrame& f) { f.blocks[3].codes_bytes = 41; }, "layer 1 value has 41 bytes of codes"},
+      {[](KvFrame& f) { f.blocks[3].codes_offset = 8; }, "layer 1 value has codes at 8"},
+      {[](KvFrame& f) { f.blocks[3].codes_offset = f.data.size(); }, "layer 1 value has codes at"},
+      {[](KvFrame& f) { f.blocks[5].scales_offset = ~size_t{15}; }, "layer 2 value has scales at"},
+      {[](KvFrame& f) { f.data.resize(f.data.size() - 16); }, "layer 2 value has scales at"},
+      {[](KvFrame& f) { f.data.clear(); }, "layer 0 key has codes at 0 of 0"},
+      {[&](KvFrame& f) { std::memcpy(&f.data[f.blocks[2].scales_offset + 4], &infinite, 2); },
+       "layer 1 key has scale 2 of"},
+      {[](KvFrame& f) { f.data[f.blocks[2].scales_offset + 1] |= 0x80; },
+       "layer 1 key has scale 0"},
+  };
+  for (const auto& [damage, message] : kCases) {
+    KvFrame frame = *good;
+    damage(frame);
+    const absl::Status status = DecodeCache(frame, out.View());
+    EXPECT_TRUE(absl::IsInvalidArgument(status)) << message << ": " << status;
+    EXPECT_THAT(std::string(status.message()), HasSubstr(message));
+  }
+}
+
+TEST(DecodeCacheTest, RefusesATargetThatDoesNotFit) {
+  TestCache cache(kLayout, 4, DType::kFp32, DeviceType::kCpu);
+  cache.FillRandom(1);
+  const auto frame = Encode(cache, "int4");
+  ASSERT_TRUE(frame.ok());
+  const std::pair<std::function<void(KvCacheView&)>, std::string> kCases[] = {
+      {[](KvCacheView& v) { v.layout.head_dim = 4; }, "layout is [L=3, H=2, D=4]"},
+      {[](KvCacheView& v) { v.num_tokens = 3; }, "3 tokens: expected the frame's 4"},
+      {[](KvCacheView& v) { v.keys.pop_back(); }, "2 key and 3 value planes"},
+      {[](KvCacheView& v) { v.values[1].data = nullptr; }, "layer 1 value is absent"},
+      {[](KvCacheView& v) { v.keys[2].head_stride = -1; }, "layer 2 key has strides"},
+  };
+  for (const auto& [damage, message] : kCases) {
+    KvCacheView view = cache.View();
+    damage(view);
+    const absl::Status status = DecodeCache(*frame, view);
+    EXPECT_TRUE(absl::IsInvalidArgument(status)) << status;
+    EXPECT_THAT(std::string(status.message()), HasSubstr(message));
+  }
+}
+
+TEST(EncodeCacheTest, RefusesACacheOrLayersThatDoNotFit) {
+  TestCache cache(kLayout, 4, DType::kFp32, DeviceType::kCpu);
+  cache.FillRandom(1);
+  const auto message = [&](std::vector<int32_t> layers,
+                           const std::function<void(KvCacheView&)>& damage) {
+    KvCacheView view = cache.View();
+    damage(view);
+    return std::string(EncodeCache(view, layers, Spec("int8")).status().message());
+  };
+  const auto keep = [](KvCacheView&) {};
+  EXPECT_THAT(message({}, keep), HasSubstr("layers is empty"));
+  EXPECT_THAT(message({0, 0}, keep), HasSubstr("layers[1] is 0"));
+  EXPECT_THAT(message({3}, keep), HasSubstr("layers[0] is 3"));
+  EXPECT_THAT(message({0}, [](KvCacheView& v) { v.num_tokens = 0; }), HasSubstr("num_tokens is 0"));
+  EXPECT_THAT(message({0}, [](KvCacheView& v) { v.layout.num_kv_heads = 0; }),
+              HasSubstr("num_kv_heads is 0"));
+  EXPECT_THAT(message({1}, [](KvCacheView& v) { v.keys[1].data = nullptr; }),
+              HasSubstr("layer 1 key is absent"));
+}
+
+}  // namespace
+}  // namespace qc2c

@@ -1,0 +1,143 @@
+#include "common/codec/selection.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "common/codec/test_cache.h"
+
+namespace qc2c {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+TEST(LargestScoresTest, KeepsTheEarlierOfEqualScores) {
+  const std::vector<float> scores = {1, 3, 2, 3, 2, 2, 0};
+  EXPECT_THAT(LargestScores(scores, 1), ElementsAre(1));
+  EXPECT_THAT(LargestScores(scores, 3), ElementsAre(1, 2, 3));
+  EXPECT_THAT(LargestScores(scores, 4), ElementsAre(1, 2, 3, 4));
+  EXPECT_THAT(LargestScores(scores, 7), ElementsAre(0, 1, 2, 3, 4, 5, 6));
+}
+
+class SelectionTest : public testing::TestWithParam<DeviceType> {
+ protected:
+  // The positions that encoding with `codec` keeps.
+  std::vector<uint32_t> Positions(TestCache& cache, const std::string& codec) {
+    const auto frame = Encode(cache, codec);
+    EXPECT_TRUE(frame.ok()) << frame.status();
+    return frame.ok() ? frame->positions : std::vector<uint32_t>();
+  }
+};
+
+TEST_P(SelectionTest, FrontAndBackKeepTheEnds) {
+  SKIP_WITHOUT(GetParam());
+  TestCache cache({.num_layers = 1, .num_kv_heads = 1, .head_dim = 4}, 5, DType::kFp32, GetParam());
+  cache.FillRandom(1);
+  EXPECT_THAT(Positions(cache, "int8"), ElementsAre(0, 1, 2, 3, 4));
+  EXPECT_THAT(Positions(cache, "int8,select=front,keep_ratio=0.5"), ElementsAre(0, 1, 2));
+  EXPECT_THAT(Positions(cache, "int8,select=back,keep_ratio=0.5"), ElementsAre(2, 3, 4));
+  EXPECT_THAT(Positions(cache, "int8,select=back,keep_tokens=1"), ElementsAre(4));
+  EXPECT_THAT(Positions(cache, "int8,select=front,keep_tokens=9"), ElementsAre(0, 1, 2, 3, 4));
+}
+
+// Tokens 1 and 3 have the large keys, tokens 0 and 4 the large values.
+TEST_P(SelectionTest, NormsKeepTheLargestOfTheirHalf) {
+  SKIP_WITHOUT(GetParam());
+  TestCache cache({.num_layers = 2, .num_kv_heads = 2, .head_dim = 4}, 5, DType::kBf16, GetParam());
+  cache.Fill([](int, Half half, int64_t t, int, int d) {
+    const bool large = half == Half::kKey ? t == 1 || t == 3 : t == 0 || t == 4;
+    return (large ? 8.0f : 1.0f) * (d % 2 == 0 ? 1.0f : -1.0f);
+  });
+  EXPECT_THAT(Positions(cache, "int4,select=key_norm,keep_ratio=0.4"), ElementsAre(1, 3));
+  EXPECT_THAT(Positions(cache, "int4,select=value_norm,keep_ratio=0.4"), ElementsAre(0, 4));
+  EXPECT_THAT(Positions(cache, "bf16,select=value_norm,keep_tokens=3"), ElementsAre(0, 1, 4));
+}
+
+TEST_P(SelectionTest, OfEqualNormsTheEarlierTokenIsKept) {
+  SKIP_WITHOUT(GetParam());
+  TestCache cache({.num_layers = 1, .num_kv_heads = 2, .head_dim = 8}, 6, DType::kFp32, GetParam());
+  cache.Fill([](int, Half, int64_t, int, int) { return 1.0f; });
+  EXPECT_THAT(Positions(cache, "int8,select=key_norm,keep_tokens=2"), ElementsAre(0, 1));
+}
+
+TEST_P(SelectionTest, OnlySentLayersCount) {
+  SKIP_WITHOUT(GetParam());
+  TestCache cache({.num_layers = 2, .num_kv_heads = 1, .head_dim = 4}, 3, DType::kFp32, GetParam());
+  cache.Fill([](int layer, Half, int64_t t, int, int) {
+    return layer == 0 ? (t == 0 ? 100.0f : 1.0f) : (t == 2 ? 5.0f : 1.0f);
+  });
+  const std::vector<int32_t> second = {1};
+  const auto frame = EncodeCache(cache.View(), second, Spec("int8,select=key_norm,keep_tokens=1"));
+  ASSERT_TRUE(frame.ok()) << frame.status();
+  EXPECT_THAT(frame->positions, ElementsAre(2));
+}
+
+// The definition in fp64, on norms far enough apart that no rounding decides.
+TEST_P(SelectionTest, AgreesWithTheDefinitionOnRandomCaches) {
+  SKIP_WITHOUT(GetParam());
+  constexpr KvLayout kLayout = {.num_layers = 3, .num_kv_heads = 2, .head_dim = 37};
+  constexpr int kTokens = 2500;
+  TestCache cache(kLayout, kTokens, DType::kFp32, GetParam(), 3);
+  cache.FillRandom(11);
+  const std::vector<float> values = cache.Values();
+  std::vector<double> scores(kTokens, 0.0);
+  for (int l = 0; l < 3; ++l) {
+    for (int t = 0; t < kTokens; ++t) {
+      double norms = 0.0;
+      for (int h = 0; h < 2; ++h) {
+        double squares = 0.0;
+        for (int d = 0; d < 37; ++d) {
+          const double x = values[(((2 * l + 1) * kTokens + t) * 2 + h) * 37 + d];
+          squares += x * x;
+        }
+        norms += std::sqrt(squares);
+      }
+      scores[t] += norms / 2;
+    }
+  }
+  const auto frame = Encode(cache, "int8,select=value_norm,keep_tokens=700");
+  ASSERT_TRUE(frame.ok()) << frame.status();
+  ASSERT_EQ(frame->positions.size(), 700u);
+  std::vector<double> sorted = scores;
+  std::ranges::sort(sorted, std::greater());
+  // A score is at most 3 * 2 * 6 * sqrt(37) = 220; fp32 loses less than 60 roundings of it.
+  const double slack = 60 * 220 * 0x1p-24;
+  std::vector<bool> kept(kTokens, false);
+  for (const uint32_t position : frame->positions) kept[position] = true;
+  for (int t = 0; t < kTokens; ++t) {
+    if (scores[t] > sorted[700] + slack) {
+      EXPECT_TRUE(kept[t]) << t;
+    }
+    if (scores[t] < sorted[699] - slack) {
+      EXPECT_FALSE(kept[t]) << t;
+    }
+  }
+}
+
+// Every token's score is read, so a token that would be dropped cannot hide a NaN either.
+TEST_P(SelectionTest, RefusesNonFiniteValuesOfTheScoredHalf) {
+  SKIP_WITHOUT(GetParam());
+  TestCache cache({.num_layers = 3, .num_kv_heads = 2, .head_dim = 9}, 4, DType::kBf16, GetParam());
+  for (const float bad :
+       {std::numeric_limits<float>::quiet_NaN(), -std::numeric_limits<float>::infinity()}) {
+    cache.Fill([&](int layer, Half half, int64_t t, int h, int d) {
+      return layer == 2 && half == Half::kKey && t == 1 && h == 1 && d == 8 ? bad : 1.0f;
+    });
+    const absl::Status status = Encode(cache, "int8,select=key_norm,keep_tokens=1").status();
+    EXPECT_TRUE(absl::IsInvalidArgument(status)) << status;
+    EXPECT_THAT(std::string(status.message()), HasSubstr("layer 2 key holds NaN"));
+    // Values are scored, and the one kept key is finite.
+    EXPECT_TRUE(Encode(cache, "int8,select=value_norm,keep_tokens=1").ok());
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Devices, SelectionTest,
+                         testing::Values(DeviceType::kCpu, DeviceType::kCuda),
+                         [](const auto& info) { return DeviceText(info.param); });
+
+}  // namespace
+}  // namespace qc2c
