@@ -32,6 +32,7 @@ absl::StatusOr<std::vector<Generation>> DecodeGreedily(const Model& model, const
 
 // options[b][o] is the token ids of option o of row b, which follow `tokens`. Returns, in the same
 // shape, the sum over the option's ids of log p(id | everything before), in nats, computed in fp32.
+// INVALID_ARGUMENT naming row and option for an empty option or an id outside the vocabulary.
 absl::StatusOr<std::vector<std::vector<double>>> OptionLogProbabilities(
     const Model& model, const TokenBatch& tokens, const KvCache* past,
     const std::vector<std::vector<std::vector<int32_t>>>& options);

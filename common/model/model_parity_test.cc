@@ -1,0 +1,200 @@
+// Hidden states, caches, logits, greedy tokens and option log-probabilities against transformers,
+// on the random models that tests/parity/model_fixtures.py writes into $QC2C_MODEL_FIXTURES.
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <map>
+
+#include "absl/strings/str_cat.h"
+#include "common/model/decoding.h"
+#include "common/model/model.h"
+#include "common/model/safetensors.h"
+
+namespace qc2c {
+namespace {
+
+// Absolute, in fp32: the bound that the project states.
+constexpr double kFp32Bound = 1e-4;
+
+struct Case {
+  std::string name;
+  at::DeviceType device;
+};
+
+class ModelParityTest : public ::testing::TestWithParam<Case> {
+ protected:
+  void SetUp() override {
+    if (GetParam().device == at::kCUDA && !at::hasCUDA()) GTEST_SKIP() << "no CUDA device";
+    const char* root = std::getenv("QC2C_MODEL_FIXTURES");
+    ASSERT_NE(root, nullptr) << "set QC2C_MODEL_FIXTURES to what model_fixtures.py wrote";
+    folder_ = std::filesystem::path(root) / GetParam().name;
+    Read("expected.safetensors");
+  }
+
+  void Read(const std::string& file) {
+    absl::StatusOr<NamedTensors> read = ReadSafetensors(folder_ / file);
+    ASSERT_TRUE(read.ok()) << read.status();
+    expected_ = std::map<std::string, at::Tensor>(read->begin(), read->end());
+  }
+
+  Model LoadModel(at::ScalarType dtype = at::kFloat) {
+    absl::StatusOr<Model> model =
+        Model::Load(folder_, {.device = GetParam().device, .dtype = dtype});
+    EXPECT_TRUE(model.ok()) << model.status();
+    return *std::move(model);
+  }
+
+  at::Tensor Expected(const std::string& name) { return expected_.at(name).to(GetParam().device); }
+
+  TokenBatch Batch() { return {Expected("ids"), Expected("lengths")}; }
+
+  // The largest difference over the real tokens; `axis` is that of the tokens, after the batch's.
+  double Error(const at::Tensor& found, const at::Tensor& expected, int64_t axis) {
+    double error = 0;
+    const at::Tensor lengths = expected_.at("lengths");
+    for (int64_t row = 0; row < lengths.size(0); ++row) {
+      const int64_t length = lengths[row].item<int64_t>();
+      const at::Tensor difference = found[row].narrow(axis - 1, 0, length).to(at::kDouble) -
+                                    expected[row].narrow(axis - 1, 0, length).to(at::kDouble);
+      error = std::max(error, difference.abs().max().item<double>());
+    }
+    return error;
+  }
+
+  // Tokens [from, to) of each row as a batch of its own.
+  TokenBatch Slice(const at::Tensor& from, const at::Tensor& to) {
+    const at::Tensor ids = expected_.at("ids");
+    std::vector<std::vector<int32_t>> rows(ids.size(0));
+    for (int64_t row = 0; row < ids.size(0); ++row) {
+      for (int64_t t = from[row].item<int64_t>(); t < to[row].item<int64_t>(); ++t) {
+        rows[row].push_back(static_cast<int32_t>(ids[row][t].item<int64_t>()));
+      }
+    }
+    return TokenBatch::FromSequences(rows, GetParam().device);
+  }
+
+  std::filesystem::path folder_;
+  std::map<std::string, at::Tensor> expected_;
+  at::NoGradGuard no_grad_;
+};
+
+TEST_P(ModelParityTest, PrefillOfARaggedBatchEqualsTransformers) {
+  const Model model = LoadModel();
+  absl::StatusOr<ForwardResult> result = model.Forward(Batch(), nullptr);
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_LE(Error(result->hidden, Expected("hidden"), 1), kFp32Bound);
+  EXPECT_LE(Error(model.Logits(result->hidden), Expected("logits"), 1), kFp32Bound);
+  for (int32_t layer = 0; layer < model.config().num_layers; ++layer) {
+    const std::string suffix = absl::StrCat(".", layer);
+    EXPECT_LE(Error(result->cache.keys[layer], Expected("keys" + suffix), 2), kFp32Bound) << layer;
+    EXPECT_LE(Error(result->cache.values[layer], Expected("values" + suffix), 2), kFp32Bound);
+  }
+}
+
+// The rows' pasts have different lengths, so their new tokens sit behind invalid slots.
+TEST_P(ModelParityTest, ContinuingARaggedCacheEqualsOnePrefill) {
+  const Model model = LoadModel();
+  const at::Tensor lengths = expected_.at("lengths");
+  const at::Tensor past_lengths = expected_.at("past_lengths").clamp_min(1).minimum(lengths - 1);
+  // A row of one token has no past of its own: give it a slot that is not valid.
+  const at::Tensor at_least_one = past_lengths.clamp_min(1);
+  absl::StatusOr<ForwardResult> past =
+      model.Forward(Slice(at::zeros_like(lengths), at_least_one), nullptr);
+  ASSERT_TRUE(past.ok()) << past.status();
+  past->cache.lengths = past_lengths.to(GetParam().device);
+  past->cache.valid = at::arange(past->cache.num_slots(), at::kLong).to(GetParam().device) <
+                      past->cache.lengths.unsqueeze(1);
+  const TokenBatch rest = Slice(past_lengths, lengths);
+  absl::StatusOr<ForwardResult> result = model.Forward(rest, &past->cache);
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_TRUE(at::equal(result->cache.lengths.cpu(), lengths));
+
+  const at::Tensor logits = model.Logits(result->hidden).cpu();
+  const at::Tensor expected = expected_.at("logits");
+  for (int64_t row = 0; row < lengths.size(0); ++row) {
+    const int64_t first = past_lengths[row].item<int64_t>();
+    const int64_t count = lengths[row].item<int64_t>() - first;
+    const at::Tensor difference =
+        logits[row].narrow(0, 0, count) - expected[row].narrow(0, first, count);
+    EXPECT_LE(difference.abs().max().item<double>(), kFp32Bound) << "row " << row;
+  }
+}
+
+TEST_P(ModelParityTest, GreedyTokensEqualTransformersRowByRow) {
+  const Model model = LoadModel();
+  const at::Tensor expected = expected_.at("greedy");
+  // A step whose best two logits differ by less than twice the bound would be undecided.
+  ASSERT_GT(expected_.at("greedy_margin").min().item<double>(), 2 * kFp32Bound);
+  GreedyOptions options;
+  options.max_new_tokens.assign(expected.size(0), static_cast<int32_t>(expected.size(1)));
+  absl::StatusOr<std::vector<Generation>> found = DecodeGreedily(model, Batch(), nullptr, options);
+  ASSERT_TRUE(found.ok()) << found.status();
+  for (int64_t row = 0; row < expected.size(0); ++row) {
+    const at::Tensor ids = at::tensor((*found)[row].ids, at::kInt).to(at::kLong);
+    EXPECT_TRUE(at::equal(ids, expected[row])) << "row " << row;
+    EXPECT_EQ((*found)[row].end, Generation::End::kLength);
+  }
+}
+
+TEST_P(ModelParityTest, OptionLogProbabilitiesEqualTransformers) {
+  const Model model = LoadModel();
+  const at::Tensor ids = expected_.at("options");
+  const at::Tensor expected = expected_.at("option_logprobs");
+  std::vector<std::vector<std::vector<int32_t>>> options(ids.size(0));
+  for (int64_t row = 0; row < ids.size(0); ++row) {
+    for (int64_t option = 0; option < ids.size(1); ++option) {
+      const int64_t length = expected_.at("option_lengths")[row][option].item<int64_t>();
+      const at::Tensor own = ids[row][option].narrow(0, 0, length).to(at::kInt).contiguous();
+      options[row].emplace_back(own.data_ptr<int32_t>(), own.data_ptr<int32_t>() + length);
+    }
+  }
+  const auto found = OptionLogProbabilities(model, Batch(), nullptr, options);
+  ASSERT_TRUE(found.ok()) << found.status();
+  for (int64_t row = 0; row < ids.size(0); ++row) {
+    for (int64_t option = 0; option < ids.size(1); ++option) {
+      // A sum of up to three log-probabilities, each off by at most twice the logits' bound.
+      EXPECT_NEAR((*found)[row][option], expected[row][option].item<double>(), 6 * kFp32Bound);
+    }
+  }
+}
+
+// transformers rounds where this code rounds, but its attention kernel is another, so that the two
+// bf16 runs differ by roundings: both must be equally far from the fp32 truth.
+TEST_P(ModelParityTest, Bf16StaysAsCloseToFp32AsTransformersBf16) {
+  const at::Tensor truth = Expected("logits");
+  Read("expected_bf16.safetensors");
+  const Model model = LoadModel(at::kBFloat16);
+  absl::StatusOr<ForwardResult> result = model.Forward(Batch(), nullptr);
+  ASSERT_TRUE(result.ok()) << result.status();
+  const at::Tensor logits = model.Logits(result->hidden);
+  EXPECT_EQ(logits.scalar_type(), at::kBFloat16);
+  EXPECT_EQ(result->cache.keys.front().scalar_type(), at::kBFloat16);
+  EXPECT_LE(Error(logits, truth, 1), 2 * Error(Expected("logits"), truth, 1));
+  // Before the first attention nothing but rounding rules is at work: on the same device, and so
+  // with the same matrix product, the bits are the same.
+  if (GetParam().device != at::kCPU) return;
+  EXPECT_EQ(Error(result->cache.keys[0], Expected("keys.0"), 2), 0);
+  EXPECT_EQ(Error(result->cache.values[0], Expected("values.0"), 2), 0);
+}
+
+std::vector<Case> Cases() {
+  std::vector<Case> cases;
+  for (const char* name : {"qwen2_tied", "qwen3_tied", "qwen3_untied", "llama_untied"}) {
+    cases.push_back({name, at::kCPU});
+    cases.push_back({name, at::kCUDA});
+  }
+  return cases;
+}
+
+INSTANTIATE_TEST_SUITE_P(Families, ModelParityTest, ::testing::ValuesIn(Cases()),
+                         [](const auto& info) {
+                           return absl::StrCat(info.param.name,
+                                               info.param.device == at::kCPU ? "_cpu" : "_cuda");
+                         });
+
+}  // namespace
+}  // namespace qc2c
