@@ -29,13 +29,9 @@ class FakeSharer : public v1::Sharer::WithRawCallbackMethod_Share<v1::Sharer::Se
 
   grpc::ServerWriteReactor<grpc::ByteBuffer>* Share(grpc::CallbackServerContext* context,
                                                     const grpc::ByteBuffer* bytes) override {
-    auto writer =
-        RawStreamWriter::Create(context, {.on_cancel = [this] { cancelled.Notify(); },
-                                          .on_done =
-                                              [this](const RawStreamWriter::Summary& end) {
-                                                summary = end;
-                                                done.Notify();
-                                              }});
+    auto writer = RawStreamWriter::Create(
+        context, {.on_cancel = [this] { Once(cancelled); },
+                  .on_done = [this](const RawStreamWriter::Summary& end) { Once(done, &end); }});
     v1::ShareRequest request;
     if (absl::Status parsed = ParseMessage(*bytes, &request); !parsed.ok()) {
       writer->Finish(parsed);
@@ -46,12 +42,19 @@ class FakeSharer : public v1::Sharer::WithRawCallbackMethod_Share<v1::Sharer::Se
     return writer->reactor();
   }
 
-  // Of the first call; a test that makes two uses two sharers.
+  // Of the first call that ended so.
   absl::Notification cancelled;
   absl::Notification done;
   RawStreamWriter::Summary summary;  // after `done`
 
  private:
+  void Once(absl::Notification& event, const RawStreamWriter::Summary* end = nullptr) {
+    std::lock_guard lock(mutex_);
+    if (event.HasBeenNotified()) return;
+    if (end != nullptr) summary = *end;
+    event.Notify();
+  }
+
   const Behaviour behaviour_;
   std::mutex mutex_;
   std::vector<std::thread> workers_;
