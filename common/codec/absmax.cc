@@ -9,11 +9,26 @@
 #include <vector>
 
 #include "common/codec/rows.h"
+#include "common/codec/vector_clones.h"
 
 namespace qc2c {
 namespace {
 
 using RowBuffer = std::array<float, KvLayout::kMaxHeadDim>;
+using CodeBuffer = std::array<int8_t, KvLayout::kMaxHeadDim>;
+
+// The loops over values; the arrays do not overlap, which lets them be vectorised.
+QC2C_VECTOR_CLONES void QuantizeRow(const float* __restrict values, int32_t num, float scale,
+                                    float qmax, int8_t* __restrict codes) {
+  for (int32_t d = 0; d < num; ++d) {
+    codes[d] = static_cast<int8_t>(AbsmaxCode(values[d], scale, qmax));
+  }
+}
+
+QC2C_VECTOR_CLONES void DequantizeRow(const int8_t* __restrict codes, int32_t num, float scale,
+                                      float* __restrict values) {
+  for (int32_t d = 0; d < num; ++d) values[d] = static_cast<float>(codes[d]) * scale;
+}
 
 void StoreScale(float scale, ScaleType type, size_t index, MutableByteSpan scales) {
   uint8_t* const out = scales.data() + index * ScaleBytes(type);
@@ -102,6 +117,7 @@ BlockFaults AbsmaxScheme::EncodeBlock(const BlockRows& rows, Axis axis, ScaleTyp
     if (faults != 0) return faults;
   }
   RowBuffer values;
+  CodeBuffer row_codes;
   const size_t row_bytes = RowBytes(rows.head_dim);
   uint8_t* out = codes.data();
   for (size_t i = 0; i < rows.positions.size(); ++i) {
@@ -113,7 +129,9 @@ BlockFaults AbsmaxScheme::EncodeBlock(const BlockRows& rows, Axis axis, ScaleTyp
                                             scale_type, index, scales, faults)
                               : shared[index];
       if (scale > 0.0f) {
-        EncodeRow(values.data(), rows.head_dim, scale, out);
+        QuantizeRow(values.data(), rows.head_dim, scale, static_cast<float>(qmax_),
+                    row_codes.data());
+        PackRow(row_codes.data(), rows.head_dim, out);
       } else {
         std::memset(out, 0, row_bytes);
       }
@@ -125,11 +143,13 @@ BlockFaults AbsmaxScheme::EncodeBlock(const BlockRows& rows, Axis axis, ScaleTyp
 void AbsmaxScheme::DecodeBlock(ByteSpan codes, ByteSpan scales, Axis axis, ScaleType scale_type,
                                const BlockRows& rows) const {
   RowBuffer values;
+  CodeBuffer row_codes;
   const uint8_t* in = codes.data();
   for (size_t i = 0; i < rows.positions.size(); ++i) {
     for (int32_t h = 0; h < rows.num_heads; ++h, in += RowBytes(rows.head_dim)) {
       const float scale = LoadScale(scales, ScaleIndex(axis, i, h, rows.num_heads), scale_type);
-      DecodeRow(in, rows.head_dim, scale, values.data());
+      UnpackRow(in, rows.head_dim, row_codes.data());
+      DequantizeRow(row_codes.data(), rows.head_dim, scale, values.data());
       StoreRow(rows.dtype, values.data(), rows.head_dim, rows.Row(i, h));
     }
   }

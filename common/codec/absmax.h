@@ -40,30 +40,7 @@ float AbsmaxScale(float amax, int qmax, ScaleType type);
 // Scales in a frame: little-endian, `index` counts scales.
 float LoadScale(ByteSpan scales, size_t index, ScaleType type);
 
-// A scheme is an AbsmaxScheme with its packing of one row.
-class AbsmaxScheme : public SchemeCoder {
- public:
-  explicit AbsmaxScheme(int qmax) : qmax_(qmax) {}
-
-  bool has_scales() const final { return true; }
-  int qmax() const { return qmax_; }
-
-  BlockFaults EncodeBlock(const BlockRows& rows, Axis axis, ScaleType scale_type,
-                          MutableByteSpan codes, MutableByteSpan scales) const final;
-  void DecodeBlock(ByteSpan codes, ByteSpan scales, Axis axis, ScaleType scale_type,
-                   const BlockRows& rows) const final;
-
- private:
-  // scale > 0, and |values| <= qmax * scale * (1 + 2^-7).
-  virtual void EncodeRow(const float* values, int32_t head_dim, float scale,
-                         uint8_t* row) const = 0;
-  virtual void DecodeRow(const uint8_t* row, int32_t head_dim, float scale,
-                         float* values) const = 0;
-
-  int qmax_;
-};
-
-// rint(x / scale), clamped to [-qmax, qmax]. REQUIRES: scale > 0, |x / scale| < 2^22.
+// rint(x / scale), clamped to [-qmax, qmax]. REQUIRES: scale > 0, x not NaN.
 inline int32_t AbsmaxCode(float x, float scale, float qmax) {
   // Adding 1.5 * 2^23 leaves the nearest integer, ties to even, in the low bits: unlike std::rint,
   // plain SSE2 does this to four values at once. Clamping first is the same, as qmax is an integer.
@@ -73,5 +50,26 @@ inline int32_t AbsmaxCode(float x, float scale, float qmax) {
   const float clamped = low > -qmax ? low : -qmax;
   return std::bit_cast<int32_t>(clamped + kMagic) - std::bit_cast<int32_t>(kMagic);
 }
+
+// A scheme is its largest code and how the codes of one row, a byte each, become packed bytes and
+// back.
+class AbsmaxScheme : public SchemeCoder {
+ public:
+  explicit AbsmaxScheme(int qmax) : qmax_(qmax) {}
+
+  bool has_scales() const final { return true; }
+
+  BlockFaults EncodeBlock(const BlockRows& rows, Axis axis, ScaleType scale_type,
+                          MutableByteSpan codes, MutableByteSpan scales) const final;
+  void DecodeBlock(ByteSpan codes, ByteSpan scales, Axis axis, ScaleType scale_type,
+                   const BlockRows& rows) const final;
+
+ private:
+  // codes: D of them, in [-qmax, qmax]. row: RowBytes(D).
+  virtual void PackRow(const int8_t* codes, int32_t head_dim, uint8_t* row) const = 0;
+  virtual void UnpackRow(const uint8_t* row, int32_t head_dim, int8_t* codes) const = 0;
+
+  int qmax_;
+};
 
 }  // namespace qc2c

@@ -71,7 +71,8 @@ TEST(DecodeCacheTest, RefusesEveryFieldThatDoesNotFit) {
   const auto infinite = std::numeric_limits<uint16_t>::max();  // a NaN in fp16
   const std::pair<std::function<void(KvFrame&)>, std::string> kCases[] = {
       {[](KvFrame& f) { f.codec.scheme = static_cast<Scheme>(42); }, "scheme is '42'"},
-      {[](KvFrame& f) { f.codec.scale_type = ScaleType::kFp32; }, "16 bytes of scales: expected 32"},
+      {[](KvFrame& f) { f.codec.scale_type = ScaleType::kFp32; },
+       "16 bytes of scales: expected 32"},
       {[](KvFrame& f) { f.layout.head_dim = -5; }, "head_dim is -5"},
       {[](KvFrame& f) { f.layout.head_dim = 6; }, "40 bytes of codes: expected 48"},
       {[](KvFrame& f) { f.num_tokens = 0; }, "num_tokens is 0"},

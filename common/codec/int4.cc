@@ -7,8 +7,8 @@ namespace {
 
 constexpr int kMaxCode = 7;
 
-// The low nibble as a signed number.
-int32_t SignExtend(uint32_t nibble) { return static_cast<int32_t>(nibble << 28) >> 28; }
+// A nibble, 0 .. 15, as the signed number it stands for.
+int8_t SignExtend(int nibble) { return static_cast<int8_t>((nibble ^ 8) - 8); }
 
 class Int4 final : public AbsmaxScheme {
  public:
@@ -22,27 +22,23 @@ class Int4 final : public AbsmaxScheme {
   }
 
  private:
-  void EncodeRow(const float* values, int32_t head_dim, float scale, uint8_t* row) const override {
+  void PackRow(const int8_t* __restrict codes, int32_t head_dim,
+               uint8_t* __restrict row) const override {
     const int32_t pairs = head_dim / 2;
     for (int32_t i = 0; i < pairs; ++i) {
-      const int32_t low = AbsmaxCode(values[2 * i], scale, kMaxCode);
-      const int32_t high = AbsmaxCode(values[2 * i + 1], scale, kMaxCode);
-      row[i] = static_cast<uint8_t>((low & 0xf) | (high << 4));
+      row[i] = static_cast<uint8_t>((codes[2 * i] & 0xf) | (codes[2 * i + 1] << 4));
     }
-    if (head_dim % 2 != 0) {
-      row[pairs] = static_cast<uint8_t>(AbsmaxCode(values[head_dim - 1], scale, kMaxCode) & 0xf);
-    }
+    if (head_dim % 2 != 0) row[pairs] = static_cast<uint8_t>(codes[head_dim - 1] & 0xf);
   }
 
-  void DecodeRow(const uint8_t* row, int32_t head_dim, float scale, float* values) const override {
+  void UnpackRow(const uint8_t* __restrict row, int32_t head_dim,
+                 int8_t* __restrict codes) const override {
     const int32_t pairs = head_dim / 2;
     for (int32_t i = 0; i < pairs; ++i) {
-      values[2 * i] = static_cast<float>(SignExtend(row[i])) * scale;
-      values[2 * i + 1] = static_cast<float>(SignExtend(row[i] >> 4)) * scale;
+      codes[2 * i] = SignExtend(row[i] & 0xf);
+      codes[2 * i + 1] = SignExtend(row[i] >> 4);
     }
-    if (head_dim % 2 != 0) {
-      values[head_dim - 1] = static_cast<float>(SignExtend(row[pairs])) * scale;
-    }
+    if (head_dim % 2 != 0) codes[head_dim - 1] = SignExtend(row[pairs] & 0xf);
   }
 };
 

@@ -1,5 +1,7 @@
 #include "common/codec/int8.h"
 
+#include <cstring>
+
 #include "common/codec/absmax.h"
 
 namespace qc2c {
@@ -17,16 +19,12 @@ class Int8 final : public AbsmaxScheme {
   size_t RowBytes(int32_t head_dim) const override { return static_cast<size_t>(head_dim); }
 
  private:
-  void EncodeRow(const float* values, int32_t head_dim, float scale, uint8_t* row) const override {
-    for (int32_t d = 0; d < head_dim; ++d) {
-      row[d] = static_cast<uint8_t>(AbsmaxCode(values[d], scale, kMaxCode));
-    }
+  void PackRow(const int8_t* codes, int32_t head_dim, uint8_t* row) const override {
+    std::memcpy(row, codes, head_dim);
   }
 
-  void DecodeRow(const uint8_t* row, int32_t head_dim, float scale, float* values) const override {
-    for (int32_t d = 0; d < head_dim; ++d) {
-      values[d] = static_cast<float>(static_cast<int8_t>(row[d])) * scale;
-    }
+  void UnpackRow(const uint8_t* row, int32_t head_dim, int8_t* codes) const override {
+    std::memcpy(codes, row, head_dim);
   }
 };
 

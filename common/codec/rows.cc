@@ -4,6 +4,8 @@
 #include <bit>
 #include <cstring>
 
+#include "common/codec/vector_clones.h"
+
 namespace qc2c {
 namespace {
 
@@ -27,7 +29,7 @@ uint16_t NarrowBf16(float value) {
 
 }  // namespace
 
-void LoadRow(DType dtype, const std::byte* row, size_t num, float* out) {
+QC2C_VECTOR_CLONES void LoadRow(DType dtype, const std::byte* row, size_t num, float* out) {
   const auto* const half = reinterpret_cast<const uint16_t*>(row);
   switch (dtype) {
     case DType::kFp32:
@@ -42,7 +44,7 @@ void LoadRow(DType dtype, const std::byte* row, size_t num, float* out) {
   }
 }
 
-void StoreRow(DType dtype, const float* values, size_t num, std::byte* row) {
+QC2C_VECTOR_CLONES void StoreRow(DType dtype, const float* values, size_t num, std::byte* row) {
   auto* const half = reinterpret_cast<uint16_t*>(row);
   switch (dtype) {
     case DType::kFp32:
@@ -57,7 +59,7 @@ void StoreRow(DType dtype, const float* values, size_t num, std::byte* row) {
   }
 }
 
-uint32_t MaxMagnitudeBits(const float* values, size_t num) {
+QC2C_VECTOR_CLONES uint32_t MaxMagnitudeBits(const float* values, size_t num) {
   int32_t max = 0;  // signed: without the sign bit the order is the same, and SSE2 compares signed
   for (size_t i = 0; i < num; ++i) {
     max = std::max(max, std::bit_cast<int32_t>(values[i]) & 0x7fffffff);

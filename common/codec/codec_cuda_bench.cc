@@ -1,0 +1,173 @@
+// The codec on a GPU. cuda_encode and cuda_decode time the kernels by events: `us` is the median of
+// 100 runs, `of_copy` the bytes read and written a second over those of a device-to-device copy of
+// the whole cache in the same run. cuda_encode_call and cuda_decode_call time the whole call by the
+// host's clock: table, kernels, the copy across PCIe and the frame's own memory.
+#include <benchmark/benchmark.h>
+#include <cuda_runtime_api.h>
+
+#include <chrono>
+#include <cstdio>
+#include <string>
+
+#include "common/codec/bench_cache.h"
+#include "common/codec/cuda_blocks.h"
+#include "common/codec/scheme_registry.h"
+#include "common/cuda/cuda_buffer.h"
+#include "common/cuda/cuda_device.h"
+#include "common/cuda/cuda_stream.h"
+
+namespace qc2c {
+namespace {
+
+constexpr int kRepetitions = 100;
+
+void Check(bool ok, const char* what) {
+  if (ok) return;
+  std::fprintf(stderr, "codec_bench: %s failed\n", what);
+  std::exit(1);
+}
+
+uint8_t* Allocate(CudaBuffer& buffer, size_t bytes) {
+  Check(buffer.Reserve(bytes).ok(), "device memory");
+  return buffer.data();
+}
+
+// A random cache in GPU memory.
+struct GpuCache {
+  explicit GpuCache(int64_t num_tokens) {
+    const std::vector<uint16_t> values = RandomValues(num_tokens);
+    Check(cudaMemcpy(Allocate(memory, RawBytes(num_tokens)), values.data(), RawBytes(num_tokens),
+                     cudaMemcpyHostToDevice) == cudaSuccess,
+          "upload");
+    view = BenchView(memory.data(), num_tokens, DeviceType::kCuda);
+  }
+
+  CudaBuffer memory{CudaMemory::kDevice};
+  KvCacheView view;
+};
+
+// Median seconds of `queue`, which puts work on the stream.
+template <typename Queue>
+double EventSeconds(const CudaStream& stream, Queue queue) {
+  cudaEvent_t start, stop;
+  Check(cudaEventCreate(&start) == cudaSuccess && cudaEventCreate(&stop) == cudaSuccess, "events");
+  std::vector<double> seconds;
+  for (int i = 0; i < kRepetitions; ++i) {
+    cudaEventRecord(start, stream.get());
+    queue();
+    cudaEventRecord(stop, stream.get());
+    Check(stream.Synchronize().ok(), "kernels");
+    float milliseconds = 0;
+    cudaEventElapsedTime(&milliseconds, start, stop);
+    seconds.push_back(milliseconds / 1e3);
+  }
+  cudaEventDestroy(start);
+  cudaEventDestroy(stop);
+  return Median(seconds);
+}
+
+// Bytes read and written a second by a device-to-device copy of the cache.
+double CopyRate(const GpuCache& cache, const CudaStream& stream) {
+  const size_t bytes = RawBytes(cache.view.num_tokens);
+  CudaBuffer to(CudaMemory::kDevice);
+  Allocate(to, bytes);
+  return 2 * bytes / EventSeconds(stream, [&] {
+           cudaMemcpyAsync(to.data(), cache.memory.data(), bytes, cudaMemcpyDeviceToDevice,
+                           stream.get());
+         });
+}
+
+enum class Direction { kEncode, kDecode };
+
+void Kernels(benchmark::State& state, Direction direction, const std::string& codec,
+             int64_t num_tokens) {
+  const GpuCache cache(num_tokens);
+  const CudaStream stream = CudaStream::Create().value();
+  const KvFrame frame =
+      EncodeCache(cache.view, BenchLayers(), CodecSpec::Parse(codec).value()).value();
+  const std::vector<CudaBlock> table = BlockTable(frame, cache.view);
+  CudaBuffer device_table(CudaMemory::kDevice), data(CudaMemory::kDevice),
+      marks(CudaMemory::kDevice);
+  CudaBlocks blocks = BlocksOf(frame, cache.view, table);
+  const size_t table_bytes = table.size() * sizeof(CudaBlock);
+  blocks.blocks = reinterpret_cast<CudaBlock*>(Allocate(device_table, table_bytes));
+  blocks.data = Allocate(data, frame.data.size());
+  const size_t mark_bytes = table.size() * (1 + blocks.num_heads) * sizeof(uint32_t);
+  blocks.faults = reinterpret_cast<uint32_t*>(Allocate(marks, mark_bytes));
+  blocks.group_max = blocks.faults + table.size();
+  Check(cudaMemcpy(device_table.data(), table.data(), table_bytes, cudaMemcpyHostToDevice) ==
+                cudaSuccess &&
+            cudaMemcpy(data.data(), frame.data.data(), frame.data.size(), cudaMemcpyHostToDevice) ==
+                cudaSuccess,
+        "upload");
+  const CudaScheme& scheme = *FindCudaScheme(frame.codec.scheme);
+  const auto queue = [&] {
+    if (direction == Direction::kEncode) {
+      cudaMemsetAsync(marks.data(), 0, mark_bytes, stream.get());
+      scheme.encode(blocks, stream.get());
+    } else {
+      scheme.decode(blocks, stream.get());
+    }
+  };
+  double seconds = 0;
+  for (auto _ : state) {
+    seconds = EventSeconds(stream, queue);
+    state.SetIterationTime(seconds);
+  }
+  const double copy_rate = CopyRate(cache, stream);
+  const double rate = (RawBytes(num_tokens) + frame.data.size()) / seconds;
+  state.counters["us"] = seconds * 1e6;
+  state.counters["GB/s"] = rate / 1e9;
+  state.counters["copy_GB/s"] = copy_rate / 1e9;
+  state.counters["of_copy"] = rate / copy_rate;
+}
+
+void WholeCall(benchmark::State& state, Direction direction, const std::string& codec,
+               int64_t num_tokens) {
+  const GpuCache cache(num_tokens);
+  const CodecSpec spec = CodecSpec::Parse(codec).value();
+  const std::vector<int32_t> layers = BenchLayers();
+  const KvFrame frame = EncodeCache(cache.view, layers, spec).value();
+  std::vector<double> seconds;
+  for (auto _ : state) {
+    const auto start = std::chrono::steady_clock::now();
+    if (direction == Direction::kEncode) {
+      benchmark::DoNotOptimize(EncodeCache(cache.view, layers, spec).value().data.data());
+    } else {
+      Check(DecodeCache(frame, cache.view).ok(), "DecodeCache");
+    }
+    seconds.push_back(
+        std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+    state.SetIterationTime(seconds.back());
+  }
+  state.counters["us"] = Median(seconds) * 1e6;
+}
+
+}  // namespace
+
+void RegisterCudaBenchmarks() {
+  if (CudaDeviceCount() == 0) {
+    std::fprintf(stderr, "codec_bench: no CUDA device, so the CPU alone is measured\n");
+    return;
+  }
+  for (const int64_t num_tokens : kBenchTokens) {
+    for (const std::string codec : kBenchCodecs) {
+      const std::string name = codec + "/" + std::to_string(num_tokens);
+      for (const Direction direction : {Direction::kEncode, Direction::kDecode}) {
+        const std::string verb = direction == Direction::kEncode ? "cuda_encode" : "cuda_decode";
+        benchmark::RegisterBenchmark((verb + "/" + name).c_str(), Kernels, direction, codec,
+                                     num_tokens)
+            ->UseManualTime()
+            ->Iterations(1)
+            ->Unit(benchmark::kMicrosecond);
+        benchmark::RegisterBenchmark((verb + "_call/" + name).c_str(), WholeCall, direction, codec,
+                                     num_tokens)
+            ->UseManualTime()
+            ->Iterations(50)
+            ->Unit(benchmark::kMicrosecond);
+      }
+    }
+  }
+}
+
+}  // namespace qc2c
