@@ -1,0 +1,154 @@
+#include "experiments/train/objective.h"
+
+#include <ATen/core/grad_mode.h>
+
+#include <algorithm>
+#include <functional>
+
+#include "common/base/status_macros.h"
+
+namespace qc2c {
+namespace {
+
+// Evaluation batches: large enough to keep the matrix products busy.
+constexpr size_t kCheckBatch = 128;
+
+// What is to be predicted where, for rows that run from some token on to the last but one.
+struct Targets {
+  std::vector<int64_t> positions;  // into the rows of [B, T], flattened
+  std::vector<int64_t> ids;
+  std::vector<float> weights;
+};
+
+// starts[b]: the first token of document b that is run. width: T.
+Targets CollectTargets(const DocumentBatch& batch, const std::vector<int64_t>& starts,
+                       int64_t width) {
+  Targets targets;
+  for (size_t row = 0; row < batch.size(); ++row) {
+    const Document& document = *batch[row];
+    for (int64_t i = starts[row] + 1; i < std::ssize(document.ids); ++i) {
+      if (document.weights[i] == 0.0f) continue;
+      targets.positions.push_back(static_cast<int64_t>(row) * width + i - 1 - starts[row]);
+      targets.ids.push_back(document.ids[i]);
+      targets.weights.push_back(document.weights[i]);
+    }
+  }
+  return targets;
+}
+
+// hidden: [B, T, C].
+at::Tensor WeightedCrossEntropy(const Model& model, const at::Tensor& hidden,
+                                const Targets& targets) {
+  const at::Device device = hidden.device();
+  const at::Tensor positions = at::tensor(targets.positions, at::kLong).to(device);
+  const at::Tensor ids = at::tensor(targets.ids, at::kLong).to(device);
+  const at::Tensor weights = at::tensor(targets.weights, at::kFloat).to(device);
+  const at::Tensor predicting = hidden.flatten(0, 1).index_select(0, positions);
+  const at::Tensor loss =
+      at::cross_entropy_loss(model.Logits(predicting).to(at::kFloat), ids, {}, at::Reduction::None);
+  return (loss * weights).sum() / weights.sum();
+}
+
+// Tokens starts[b] .. of each document, all but the last: nothing is predicted from that one.
+TokenBatch RunTokens(const DocumentBatch& batch, const std::vector<int64_t>& starts,
+                     at::Device device) {
+  std::vector<std::vector<int32_t>> rows;
+  for (size_t row = 0; row < batch.size(); ++row) {
+    rows.emplace_back(batch[row]->ids.begin() + starts[row], batch[row]->ids.end() - 1);
+  }
+  return TokenBatch::FromSequences(rows, device);
+}
+
+std::vector<int64_t> LastPromptTokens(const DocumentBatch& batch) {
+  std::vector<int64_t> starts;
+  for (const Document* document : batch) starts.push_back(document->prompt_length - 1);
+  return starts;
+}
+
+absl::StatusOr<KvCache> FusePrompts(const Model& receiver, const Model& sharer, const Fuser& fuser,
+                                    const FuseOptions& options, const DocumentBatch& batch) {
+  std::vector<std::vector<int32_t>> prompts;
+  for (const Document* document : batch) prompts.push_back(document->FusedPrompt());
+  const TokenBatch tokens = TokenBatch::FromSequences(prompts, receiver.options().device);
+  SharerCache sent;
+  KvCache own;
+  {
+    const at::NoGradGuard no_grad;
+    ASSIGN_OR_RETURN(ForwardResult sharer_run, sharer.Forward(tokens, nullptr));
+    ASSIGN_OR_RETURN(ForwardResult receiver_run, receiver.Forward(tokens, nullptr));
+    sent = {sharer_run.cache.keys, sharer_run.cache.values, sharer_run.cache.valid};
+    own = receiver_run.cache;
+  }
+  return fuser.Fuse(sent, own, options);
+}
+
+using AnswerCheck = std::function<absl::StatusOr<at::Tensor>(const DocumentBatch&)>;
+
+// `logits_of` maps a batch to the [B, V] logits of each document's first answer token.
+absl::StatusOr<Accuracy> CheckAnswers(const DocumentPools& pools, const AnswerCheck& logits_of) {
+  const at::NoGradGuard no_grad;
+  Accuracy accuracy;
+  for (const auto& [kind, documents] : pools) {
+    int64_t correct = 0;
+    for (size_t begin = 0; begin < documents.size(); begin += kCheckBatch) {
+      DocumentBatch batch;
+      for (size_t i = begin; i < std::min(begin + kCheckBatch, documents.size()); ++i) {
+        batch.push_back(&documents[i]);
+      }
+      ASSIGN_OR_RETURN(const at::Tensor logits, logits_of(batch));
+      const at::Tensor best = logits.argmax(-1).to(at::kCPU);
+      for (size_t row = 0; row < batch.size(); ++row) {
+        correct += best[static_cast<int64_t>(row)].item<int64_t>() ==
+                   batch[row]->ids[batch[row]->prompt_length];
+      }
+    }
+    accuracy[kind] = static_cast<double>(correct) / static_cast<double>(documents.size());
+  }
+  return accuracy;
+}
+
+}  // namespace
+
+absl::StatusOr<at::Tensor> LanguageModelLoss(const Model& model, const DocumentBatch& batch) {
+  const std::vector<int64_t> starts(batch.size(), 0);
+  const TokenBatch tokens = RunTokens(batch, starts, model.options().device);
+  ASSIGN_OR_RETURN(const ForwardResult run, model.Forward(tokens, nullptr));
+  return WeightedCrossEntropy(model, run.hidden, CollectTargets(batch, starts, tokens.ids.size(1)));
+}
+
+absl::StatusOr<at::Tensor> FuserLoss(const Model& receiver, const Model& sharer, const Fuser& fuser,
+                                     const FuseOptions& options, const DocumentBatch& batch) {
+  ASSIGN_OR_RETURN(const KvCache cache, FusePrompts(receiver, sharer, fuser, options, batch));
+  const std::vector<int64_t> starts = LastPromptTokens(batch);
+  const TokenBatch tokens = RunTokens(batch, starts, receiver.options().device);
+  ASSIGN_OR_RETURN(const ForwardResult run, receiver.Forward(tokens, &cache));
+  return WeightedCrossEntropy(receiver, run.hidden,
+                              CollectTargets(batch, starts, tokens.ids.size(1)));
+}
+
+absl::StatusOr<Accuracy> CheckAlone(const Model& model, const DocumentPools& pools) {
+  return CheckAnswers(pools, [&](const DocumentBatch& batch) -> absl::StatusOr<at::Tensor> {
+    std::vector<std::vector<int32_t>> prompts;
+    for (const Document* document : batch) {
+      prompts.emplace_back(document->ids.begin(), document->ids.begin() + document->prompt_length);
+    }
+    const TokenBatch tokens = TokenBatch::FromSequences(prompts, model.options().device);
+    ASSIGN_OR_RETURN(const ForwardResult run, model.Forward(tokens, nullptr));
+    return model.Logits(LastHidden(run.hidden, tokens.lengths));
+  });
+}
+
+absl::StatusOr<Accuracy> CheckFused(const Model& receiver, const Model& sharer, const Fuser& fuser,
+                                    const DocumentPools& pools) {
+  return CheckAnswers(pools, [&](const DocumentBatch& batch) -> absl::StatusOr<at::Tensor> {
+    ASSIGN_OR_RETURN(const KvCache cache, FusePrompts(receiver, sharer, fuser, {}, batch));
+    std::vector<std::vector<int32_t>> last;
+    for (const Document* document : batch)
+      last.push_back({document->ids[document->prompt_length - 1]});
+    const TokenBatch tokens = TokenBatch::FromSequences(last, receiver.options().device);
+    ASSIGN_OR_RETURN(const ForwardResult run, receiver.Forward(tokens, &cache));
+    return receiver.Logits(LastHidden(run.hidden, tokens.lengths));
+  });
+}
+
+}  // namespace qc2c

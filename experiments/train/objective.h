@@ -1,0 +1,34 @@
+// From documents to a loss, and from documents to the share of right answers.
+#pragma once
+
+#include <ATen/ATen.h>
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "common/fuser/fuser.h"
+#include "common/model/model.h"
+#include "experiments/train/documents.h"
+
+namespace qc2c {
+
+using DocumentBatch = std::vector<const Document*>;
+
+// Cross entropy in nats of every token with a positive weight, averaged by weight. A scalar; logits
+// are computed for those tokens alone.
+absl::StatusOr<at::Tensor> LanguageModelLoss(const Model& model, const DocumentBatch& batch);
+
+// The same over the answers, behind the fused cache of the prompts. Both models are frozen:
+// gradients flow into the fuser alone.
+absl::StatusOr<at::Tensor> FuserLoss(const Model& receiver, const Model& sharer, const Fuser& fuser,
+                                     const FuseOptions& options, const DocumentBatch& batch);
+
+// By kind, the share of documents whose first answer token is the argmax over the whole vocabulary.
+using Accuracy = std::map<std::string, double>;
+absl::StatusOr<Accuracy> CheckAlone(const Model& model, const DocumentPools& pools);
+absl::StatusOr<Accuracy> CheckFused(const Model& receiver, const Model& sharer, const Fuser& fuser,
+                                    const DocumentPools& pools);
+
+}  // namespace qc2c
