@@ -283,7 +283,9 @@ absl::Status Fuser::Save(const fs::path& folder, at::ScalarType dtype) const {
       RETURN_IF_ERROR(WriteSafetensors(ProjectorFile(own, t, ".safetensors"), tensors));
       RETURN_IF_ERROR(WriteFileAtomically(ProjectorFile(own, t, ".json"),
                                           Arguments(impl_->config, dtype).dump(2) + "\n"));
-      layers[absl::StrCat(t)] = {{impl_->config.layer_map[t], t}};
+      // Spelt out: {{s, t}} would be a copy of [s, t], not a list that holds it.
+      layers[absl::StrCat(t)] = nlohmann::ordered_json::array(
+          {nlohmann::ordered_json::array({impl_->config.layer_map[t], t})});
     }
     const nlohmann::ordered_json map = {{"0", {{"1", layers}}}};
     return WriteFileAtomically(own / kMapFile, map.dump(2) + "\n");
