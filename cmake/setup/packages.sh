@@ -13,9 +13,9 @@ RUST_MINIMUM=1.85
 
 missing_packages() {
   local name installed
-  # One query for all: names that dpkg does not know are simply absent from its answer.
+  # One query for all: names that dpkg does not know are absent from its answer, and fail the query.
   installed=$(dpkg-query -W -f '${db:Status-Status} ${Package}\n' "${QC2C_PACKAGES[@]}" 2>/dev/null |
-    sed -n 's/^installed //p')
+    sed -n 's/^installed //p' || true)
   for name in "${QC2C_PACKAGES[@]}"; do
     grep -qxF -- "$name" <<<"$installed" || echo "$name"
   done
@@ -77,7 +77,8 @@ ensure_packages() {
   if [[ $(id -u) -ne 0 ]]; then
     [[ $cargo_missing == yes ]] && read -ra rust < <(cargo_packages)
     say "these distribution packages are missing; install them as root, then run this again:"
-    printf '  apt-get update && apt-get install -y --no-install-recommends %s\n' "${missing[*]} ${rust[*]}" >&2
+    missing+=("${rust[@]}")
+    printf '  apt-get update && apt-get install -y --no-install-recommends %s\n' "${missing[*]}" >&2
     exit 69
   fi
 
