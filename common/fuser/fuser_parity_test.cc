@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <map>
+#include <ostream>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -26,6 +27,8 @@ struct Case {
   LayerMap layer_map;
   at::DeviceType device = at::kCPU;
 };
+
+void PrintTo(const Case& c, std::ostream* out) { *out << c.name; }
 
 class FuserParityTest : public ::testing::TestWithParam<Case> {
  protected:

@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <map>
+#include <ostream>
 
 #include "absl/strings/str_cat.h"
 #include "common/model/decoding.h"
@@ -24,6 +25,8 @@ struct Case {
   std::string name;
   at::DeviceType device;
 };
+
+void PrintTo(const Case& c, std::ostream* out) { *out << c.name; }
 
 class ModelParityTest : public ::testing::TestWithParam<Case> {
  protected:
