@@ -67,6 +67,9 @@ if(QC2C_ENABLE_TORCH)
   # must come after the system's.
   add_library(torch INTERFACE)
   target_link_options(torch INTERFACE "LINKER:--no-as-needed")
+  # libtorch.so exports its own std::filesystem functions, of which remove_all and others call through
+  # a null pointer. The compiler's library must come first, so that its functions are the ones found.
+  target_link_libraries(torch INTERFACE stdc++)
   foreach(lib torch torch_cpu torch_cuda c10 c10_cuda)
     if(EXISTS ${TORCH_ROOT}/lib/lib${lib}.so)
       target_link_libraries(torch INTERFACE ${TORCH_ROOT}/lib/lib${lib}.so)
