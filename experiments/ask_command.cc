@@ -1,0 +1,195 @@
+// `qc2c ask`: one question, its answer, and what it cost.
+#include <iostream>
+#include <memory>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include "common/base/status_macros.h"
+#include "experiments/commands.h"
+#include "experiments/point.h"
+#include "experiments/project_files.h"
+#include "experiments/prompt_format.h"
+#include "experiments/question_request.h"
+#include "experiments/receiver_flags.h"
+#include "experiments/stop_signal.h"
+
+namespace qc2c {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr absl::Duration kPatience = absl::Seconds(5);
+constexpr absl::Duration kRetryFor = absl::Seconds(5);
+
+struct AskFlags {
+  ReceiverFlags receiver;
+  std::string mode = "fused";
+  std::string codec = "int8";
+  std::string format = "embedded_open";
+  uint32_t max_new_tokens = 64;
+  bool json = false;
+  bool no_stream = false;
+  bool allow_degraded = false;
+  std::string text;
+};
+
+struct Stage {
+  const char* name;
+  uint64_t microseconds;
+};
+
+std::vector<Stage> StagesOf(const v1::StageTimes& times) {
+  return {{"queue", times.queue_us()},
+          {"tokenize", times.tokenize_us()},
+          {"sharer_prefill", times.sharer_prefill_us()},
+          {"encode", times.encode_us()},
+          {"transfer", times.transfer_us()},
+          {"decode_cache", times.decode_cache_us()},
+          {"receiver_prefill", times.receiver_prefill_us()},
+          {"fuse", times.fuse_us()},
+          {"generate", times.generate_us()}};
+}
+
+Json ToJson(const AskFlags& flags, const v1::AnswerReply& reply) {
+  const v1::ByteCounts& bytes = reply.bytes();
+  Json stages;
+  for (const Stage& stage : StagesOf(reply.times())) {
+    stages[stage.name] = static_cast<double>(stage.microseconds) / 1000;
+  }
+  return {{"text", reply.text()},
+          {"mode", flags.mode},
+          {"codec", flags.mode == "fused" ? Json(flags.codec) : Json(nullptr)},
+          {"hint", reply.hint()},
+          {"degraded", reply.degraded()},
+          {"input_tokens", reply.num_input_tokens()},
+          {"kept_tokens", reply.num_kept_tokens()},
+          {"gen_tokens", reply.num_generated_tokens()},
+          {"bytes_tx", bytes.tx()},
+          {"bytes",
+           {{"payload", bytes.payload()},
+            {"scales", bytes.scales()},
+            {"indices", bytes.indices()},
+            {"header", bytes.header()},
+            {"grpc", bytes.grpc()},
+            {"formula", bytes.formula()},
+            {"raw", bytes.raw()},
+            {"messages", bytes.messages()}}},
+          {"latency_ms", static_cast<double>(reply.times().total_us()) / 1000},
+          {"stages_ms", stages}};
+}
+
+void PrintBreakdown(const AskFlags& flags, const v1::AnswerReply& reply) {
+  const v1::ByteCounts& bytes = reply.bytes();
+  std::string text = absl::StrCat("\nmode    ", flags.mode);
+  if (flags.mode == "fused") absl::StrAppend(&text, ", codec ", flags.codec);
+  absl::StrAppend(&text, "; ", reply.num_input_tokens(), " prompt tokens, ",
+                  reply.num_kept_tokens(), " sent, ", reply.num_generated_tokens(), " generated");
+  if (!reply.hint().empty()) absl::StrAppend(&text, "\nsharer  wrote \"", reply.hint(), "\"");
+  if (!reply.degraded().empty()) {
+    absl::StrAppend(&text, "\ndegraded: answered without the sharer: ", reply.degraded());
+  }
+  absl::StrAppend(&text, "\nbytes   ", bytes.tx(), " = payload ", bytes.payload(), " + scales ",
+                  bytes.scales(), " + indices ", bytes.indices(), " + header ", bytes.header());
+  if (bytes.tx() > 0) {
+    absl::StrAppend(&text, "; ", bytes.messages(), " messages, ", bytes.grpc(),
+                    " with gRPC framing");
+  }
+  if (bytes.raw() > 0) {
+    absl::StrAppend(&text, "; uncompressed ", bytes.raw(), ", formula ", bytes.formula());
+  }
+  std::vector<std::string> stages;
+  for (const Stage& stage : StagesOf(reply.times())) {
+    if (stage.microseconds == 0) continue;
+    stages.push_back(
+        absl::StrFormat("%s %.2f", stage.name, static_cast<double>(stage.microseconds) / 1000));
+  }
+  absl::StrAppend(
+      &text,
+      absl::StrFormat("\nms      %.2f: ", static_cast<double>(reply.times().total_us()) / 1000),
+      absl::StrJoin(stages, ", "), "\n");
+  std::cout << text << std::flush;
+}
+
+absl::StatusOr<v1::AnswerRequest> RequestOf(const AskFlags& flags) {
+  ASSIGN_OR_RETURN(const v1::Mode mode, ModeFromName(flags.mode));
+  std::optional<CodecSpec> codec;
+  if (mode == v1::MODE_FUSED) {
+    ASSIGN_OR_RETURN(codec, CodecSpec::Parse(flags.codec));
+  }
+  ASSIGN_OR_RETURN(const Point point, MakePoint(mode, codec));
+  ASSIGN_OR_RETURN(const std::filesystem::path path, PromptFormatPath(flags.format));
+  ASSIGN_OR_RETURN(const PromptFormat format, PromptFormat::Load(path));
+  if (flags.text.find_first_not_of(" \t\r\n") == std::string::npos) {
+    return absl::InvalidArgumentError("the question is empty");
+  }
+  if (mode == v1::MODE_TEXT && !format.text_relay) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("mode text needs text_relay in ", path.string()));
+  }
+  Question question;
+  question.id = "ask";
+  question.text = flags.text;
+  v1::AnswerRequest request = MakeRequest(format, point, question, question);
+  request.set_method(v1::ANSWER_METHOD_GENERATE);
+  request.set_max_new_tokens(flags.max_new_tokens);
+  if (!flags.no_stream && !flags.json) {
+    request.set_streaming(v1::AnswerRequest::STREAMING_TOKENS);
+  }
+  if (flags.allow_degraded) request.set_fallback(v1::FALLBACK_DEGRADED);
+  return request;
+}
+
+absl::Status Ask(const AskFlags& flags) {
+  ASSIGN_OR_RETURN(const v1::AnswerRequest request, RequestOf(flags));
+  ASSIGN_OR_RETURN(const auto client, flags.receiver.Connect());
+  RETURN_IF_ERROR(client->Describe(kPatience).status());
+  v1::AnswerReply answer;
+  size_t num_printed = 0;
+  AskOptions options;
+  options.retry_for = kRetryFor;
+  options.stopped = StopRequested;
+  const auto on_reply = [&](const v1::AnswerReply& reply) {
+    if (!reply.final()) {
+      std::cout << reply.delta() << std::flush;
+      num_printed += reply.delta().size();
+    } else {
+      answer = reply;
+    }
+    return absl::OkStatus();
+  };
+  ASSIGN_OR_RETURN(const AskResult result, client->AnswerAll({request}, options, on_reply));
+  if (!result.failed.empty()) return result.failed.front().status;
+  if (flags.json) {
+    std::cout << ToJson(flags, answer).dump(2, ' ', false, Json::error_handler_t::replace)
+              << std::endl;
+    return absl::OkStatus();
+  }
+  if (num_printed == 0) std::cout << answer.text();
+  std::cout << "\n";
+  PrintBreakdown(flags, answer);
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+void AddAskCommand(CLI::App& app) {
+  CLI::App* command = app.add_subcommand("ask", "Ask one question and print the answer's cost");
+  const auto flags = std::make_shared<AskFlags>();
+  ReceiverFlags::Add(*command, flags->receiver);
+  command->add_option("--mode", flags->mode, "fused, receiver, sharer, text or text_answer");
+  command->add_option("--codec", flags->codec,
+                      "for fused: SCHEME[,key=value]..., e.g. int4,select=back,keep_ratio=0.5");
+  command->add_option("--prompt-format", flags->format,
+                      "how the question becomes a prompt: a name in experiments/prompts or a file");
+  command->add_option("--max-new-tokens", flags->max_new_tokens, "length limit of the answer")
+      ->check(CLI::Range(1, 1 << 16));
+  command->add_flag("--json", flags->json, "print one JSON object instead of text");
+  command->add_flag("--no-stream", flags->no_stream, "print the answer when it is complete");
+  command->add_flag("--allow-degraded", flags->allow_degraded,
+                    "if the sharer is away, let the receiver answer alone and say so");
+  command->add_option("TEXT", flags->text, "the question")->required();
+  command->callback([flags] { ExitUnlessOk("ask", Ask(*flags)); });
+}
+
+}  // namespace qc2c

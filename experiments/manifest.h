@@ -1,0 +1,17 @@
+// What a run was made with.
+#pragma once
+
+#include <nlohmann/json.hpp>
+
+#include "qc2c/v1/receiver.pb.h"
+
+namespace qc2c {
+
+// Code version (git describe if the program lies in a checkout), compiler and library versions.
+nlohmann::ordered_json CodeManifest();
+// CPU, cores, memory, operating system.
+nlohmann::ordered_json MachineManifest();
+// Models, fuser and layer map as the receiver describes them.
+nlohmann::ordered_json ModelManifest(const v1::ReceiverCard& card);
+
+}  // namespace qc2c

@@ -1,0 +1,40 @@
+// A point: one setting of mode, codec and control. Its name says everything:
+//   receiver sharer text text_answer             a mode without a cache
+//   SCHEME[_SELECTION_pNNN|_SELECTION_tNNN]      fused; NNN hundredths of, or NNN tokens are sent
+//   ..._wrong_question  SCHEME_zero_cache        fused controls
+// e.g. bf16, int8_back_p050, int4_value_norm_p025, int8_back_t016, bf16_wrong_question.
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "absl/status/statusor.h"
+#include "common/codec/codec.h"
+#include "qc2c/v1/receiver.pb.h"
+
+namespace qc2c {
+
+struct Point {
+  std::string name;
+  v1::Mode mode = v1::MODE_UNSPECIFIED;
+  v1::Control control = v1::CONTROL_NONE;
+  std::optional<CodecSpec> codec;  // present exactly for MODE_FUSED
+};
+
+// INVALID_ARGUMENT names the point and what does not fit.
+absl::StatusOr<Point> PointFromName(const std::string& name);
+
+// The point of a mode and, for `fused`, a codec. Its name parses back to it where the grammar above
+// can say so; otherwise it is the codec's text with file-name characters only.
+absl::StatusOr<Point> MakePoint(v1::Mode mode, const std::optional<CodecSpec>& codec);
+
+// "receiver", "fused", ... INVALID_ARGUMENT lists the modes.
+absl::StatusOr<v1::Mode> ModeFromName(const std::string& name);
+std::string ModeName(v1::Mode mode);
+
+// The codec with the keys of the command line: {"scheme": "int4", "axis": ..., "keep_ratio": ...}.
+nlohmann::ordered_json CodecToJson(const CodecSpec& codec);
+
+}  // namespace qc2c

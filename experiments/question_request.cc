@@ -1,0 +1,42 @@
+#include "experiments/question_request.h"
+
+#include "common/wire/frame_codec.h"
+
+namespace qc2c {
+
+v1::AnswerRequest MakeRequest(const PromptFormat& format, const Point& point,
+                              const Question& question, const Question& other) {
+  v1::AnswerRequest request;
+  request.set_question_id(question.id);
+  request.set_mode(point.mode);
+  request.set_control(point.control);
+  *request.mutable_prompt() = format.PromptFor(question);
+  if (point.codec) *request.mutable_codec() = CodecToProto(*point.codec);
+  if (point.mode == v1::MODE_TEXT) {
+    *request.mutable_prompt() = format.RelayReceiverPrompt(question);
+    *request.mutable_sharer_prompt() = format.RelaySharerPrompt(question);
+    request.set_sharer_max_new_tokens(format.text_relay->sharer_max_new_tokens);
+  }
+  if (point.control == v1::CONTROL_WRONG_QUESTION) {
+    *request.mutable_control_prompt() = format.PromptFor(other);
+  }
+  return request;
+}
+
+v1::AnswerRequest RequestFor(const Dataset& dataset, const Point& point, size_t index) {
+  const size_t count = dataset.questions.size();
+  const Question& question = dataset.questions[index];
+  const Question& other = dataset.questions[(index + count / 2) % count];
+  v1::AnswerRequest request = MakeRequest(dataset.format, point, question, other);
+  request.set_method(dataset.method);
+  if (dataset.method == v1::ANSWER_METHOD_GENERATE) {
+    request.set_max_new_tokens(dataset.max_new_tokens);
+  } else {
+    for (const std::string& option : dataset.format.OptionsFor(question)) {
+      request.add_options(option);
+    }
+  }
+  return request;
+}
+
+}  // namespace qc2c

@@ -1,0 +1,247 @@
+#include "experiments/recipe.h"
+
+#include <algorithm>
+#include <set>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "common/base/hash.h"
+#include "common/base/status_macros.h"
+#include "experiments/yaml_fields.h"
+
+namespace qc2c {
+namespace {
+
+constexpr uint64_t kMaxInFlight = 1 << 16;
+constexpr uint64_t kMaxNewTokens = 1 << 16;
+constexpr uint64_t kMaxQuestions = 1ull << 32;
+
+absl::StatusOr<Pair> ReadPair(const YAML::Node& node, const std::string& where,
+                              const std::filesystem::path& folder) {
+  YamlFields fields(node, where);
+  Pair pair;
+  pair.name = fields.Text("name");
+  pair.receiver = (folder / fields.Text("receiver")).lexically_normal();
+  pair.sharer = (folder / fields.Text("sharer")).lexically_normal();
+  pair.fuser = (folder / fields.Text("fuser")).lexically_normal();
+  RETURN_IF_ERROR(fields.Finish());
+  return pair;
+}
+
+absl::StatusOr<Point> ReadPoint(const YAML::Node& node, const std::string& where) {
+  if (node.IsScalar()) {
+    absl::StatusOr<Point> point = PointFromName(node.Scalar());
+    if (point.ok()) return point;
+    return absl::InvalidArgumentError(absl::StrCat(where, ": ", point.status().message()));
+  }
+  YamlFields fields(node, where);
+  Point point;
+  point.name = fields.Text("name");
+  const std::string codec = fields.Text("codec");
+  RETURN_IF_ERROR(fields.Finish());
+  if (point.name.empty() || point.name.find_first_of("/.") != std::string::npos) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(where, ": field \"name\" is \"", point.name, "\"; it names a file"));
+  }
+  const absl::StatusOr<CodecSpec> spec = CodecSpec::Parse(codec);
+  if (!spec.ok()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(where, ": field \"codec\": ", spec.status().message()));
+  }
+  point.mode = v1::MODE_FUSED;
+  point.codec = *spec;
+  return point;
+}
+
+absl::StatusOr<Dataset> ReadDataset(const YAML::Node& node, const std::string& where,
+                                    const std::filesystem::path& folder) {
+  YamlFields fields(node, where);
+  Dataset dataset;
+  dataset.name = fields.Text("name");
+  dataset.questions_path = (folder / fields.Text("questions")).lexically_normal();
+  dataset.format_path = (folder / fields.Text("format")).lexically_normal();
+  dataset.limit = fields.CountOr("limit", 0, 0, kMaxQuestions);
+  const std::string method = fields.TextOr("method", "generate");
+  dataset.max_new_tokens =
+      static_cast<uint32_t>(fields.CountOr("max_new_tokens", 64, 1, kMaxNewTokens));
+  const YAML::Node points = fields.List("points");
+  RETURN_IF_ERROR(fields.Finish());
+  if (dataset.name.empty() || dataset.name.find_first_of("/.") != std::string::npos) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(where, ": field \"name\" is \"", dataset.name, "\"; it names files"));
+  }
+  ASSIGN_OR_RETURN(dataset.method, MethodFromName(method));
+  std::set<std::string> names;
+  for (size_t i = 0; i < points.size(); ++i) {
+    const std::string at = absl::StrCat(fields.WhereIs("points"), "[", i, "]");
+    ASSIGN_OR_RETURN(Point point, ReadPoint(points[i], at));
+    if (!names.insert(point.name).second) {
+      return absl::InvalidArgumentError(absl::StrCat(at, ": \"", point.name, "\" comes twice"));
+    }
+    dataset.points.push_back(std::move(point));
+  }
+  return dataset;
+}
+
+absl::Status CheckDataset(const Dataset& dataset) {
+  const auto refuse = [&](const std::string& problem) {
+    return absl::InvalidArgumentError(absl::StrCat("dataset ", dataset.name, ": ", problem));
+  };
+  if (dataset.questions.front().is_open() && dataset.method != v1::ANSWER_METHOD_GENERATE) {
+    return refuse(absl::StrCat("method ", MethodName(dataset.method),
+                               " needs choices; open questions are answered by generate"));
+  }
+  for (const Point& point : dataset.points) {
+    if (point.mode == v1::MODE_TEXT && !dataset.format.text_relay) {
+      return refuse(absl::StrCat("point ", point.name, " needs text_relay in ",
+                                 dataset.format_path.string()));
+    }
+    if (point.control == v1::CONTROL_WRONG_QUESTION && dataset.questions.size() < 2) {
+      return refuse(absl::StrCat("point ", point.name, " needs two questions"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+void EmitFormat(YAML::Emitter& out, const PromptFormat& format) {
+  out << YAML::Key << "format" << YAML::Value << YAML::BeginMap;
+  out << YAML::Key << "system" << YAML::Value << YAML::DoubleQuoted << format.system;
+  out << YAML::Key << "user" << YAML::Value << YAML::DoubleQuoted << format.user;
+  out << YAML::Key << "choice" << YAML::Value << YAML::DoubleQuoted << format.choice;
+  out << YAML::Key << "option" << YAML::Value << YAML::DoubleQuoted << format.option;
+  out << YAML::Key << "reply_prefix" << YAML::Value << YAML::DoubleQuoted << format.reply_prefix;
+  if (const auto& relay = format.text_relay) {
+    out << YAML::Key << "text_relay" << YAML::Value << YAML::BeginMap;
+    out << YAML::Key << "sharer_user" << YAML::Value << YAML::DoubleQuoted << relay->sharer_user;
+    out << YAML::Key << "sharer_reply_prefix" << YAML::Value << YAML::DoubleQuoted
+        << relay->sharer_reply_prefix;
+    out << YAML::Key << "sharer_max_new_tokens" << YAML::Value << relay->sharer_max_new_tokens;
+    out << YAML::Key << "receiver_user" << YAML::Value << YAML::DoubleQuoted
+        << relay->receiver_user;
+    out << YAML::EndMap;
+  }
+  out << YAML::EndMap;
+}
+
+std::string HashOfQuestions(const std::vector<Question>& questions) {
+  Hasher hasher;
+  const auto add = [&](const std::string& text) {
+    hasher.AddU64(text.size());
+    hasher.Add(AsBytes(text));
+  };
+  for (const Question& question : questions) {
+    add(question.id);
+    add(question.text);
+    for (const Choice& choice : question.choices) {
+      add(choice.letter);
+      add(choice.text);
+    }
+    add(question.answer);
+  }
+  return HashText(hasher.Digest());
+}
+
+void EmitDataset(YAML::Emitter& out, const Dataset& dataset) {
+  out << YAML::BeginMap;
+  out << YAML::Key << "name" << YAML::Value << dataset.name;
+  out << YAML::Key << "questions" << YAML::Value << dataset.questions_path.filename().string();
+  out << YAML::Key << "questions_hash" << YAML::Value << HashOfQuestions(dataset.questions);
+  out << YAML::Key << "num_questions" << YAML::Value << dataset.questions.size();
+  EmitFormat(out, dataset.format);
+  out << YAML::Key << "method" << YAML::Value << MethodName(dataset.method);
+  out << YAML::Key << "max_new_tokens" << YAML::Value << dataset.max_new_tokens;
+  out << YAML::Key << "points" << YAML::Value << YAML::BeginSeq;
+  for (const Point& point : dataset.points) {
+    out << YAML::Flow << YAML::BeginMap << YAML::Key << "name" << YAML::Value << point.name;
+    out << YAML::Key << "mode" << YAML::Value << ModeName(point.mode);
+    if (point.codec) {
+      out << YAML::Key << "codec" << YAML::Value << YAML::DoubleQuoted << point.codec->ToString();
+    }
+    out << YAML::EndMap;
+  }
+  out << YAML::EndSeq << YAML::EndMap;
+}
+
+}  // namespace
+
+absl::StatusOr<v1::AnswerMethod> MethodFromName(const std::string& name) {
+  if (name == "generate") return v1::ANSWER_METHOD_GENERATE;
+  if (name == "logits") return v1::ANSWER_METHOD_LOGITS;
+  if (name == "loglikelihood") return v1::ANSWER_METHOD_LOGLIKELIHOOD;
+  return absl::InvalidArgumentError(
+      absl::StrCat("method is \"", name, "\"; expected generate, logits or loglikelihood"));
+}
+
+std::string MethodName(v1::AnswerMethod method) {
+  switch (method) {
+    case v1::ANSWER_METHOD_LOGITS:
+      return "logits";
+    case v1::ANSWER_METHOD_LOGLIKELIHOOD:
+      return "loglikelihood";
+    default:
+      return "generate";
+  }
+}
+
+absl::StatusOr<Recipe> Recipe::Load(const std::filesystem::path& path) {
+  ASSIGN_OR_RETURN(const YAML::Node node, LoadYaml(path));
+  const std::filesystem::path folder = path.parent_path();
+  YamlFields fields(node, path.string());
+  Recipe recipe;
+  recipe.name = fields.Text("name");
+  recipe.in_flight = static_cast<uint32_t>(fields.CountOr("in_flight", 64, 1, kMaxInFlight));
+  recipe.versus = fields.TextOr("versus", "bf16");
+  recipe.note = fields.TextOr("note", "");
+  const YAML::Node pairs = fields.Has("pairs") ? fields.List("pairs") : YAML::Node();
+  const YAML::Node datasets = fields.List("datasets");
+  RETURN_IF_ERROR(fields.Finish());
+  for (size_t i = 0; i < pairs.size(); ++i) {
+    const std::string where = absl::StrCat(fields.WhereIs("pairs"), "[", i, "]");
+    ASSIGN_OR_RETURN(Pair pair, ReadPair(pairs[i], where, folder));
+    recipe.pairs.push_back(std::move(pair));
+  }
+  std::set<std::string> names;
+  for (size_t i = 0; i < datasets.size(); ++i) {
+    const std::string where = absl::StrCat(fields.WhereIs("datasets"), "[", i, "]");
+    ASSIGN_OR_RETURN(Dataset dataset, ReadDataset(datasets[i], where, folder));
+    if (!names.insert(dataset.name).second) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(where, ": field \"name\": \"", dataset.name, "\" comes twice"));
+    }
+    recipe.datasets.push_back(std::move(dataset));
+  }
+  return recipe;
+}
+
+absl::Status Recipe::LoadDatasets() {
+  for (Dataset& dataset : datasets) {
+    ASSIGN_OR_RETURN(dataset.format, PromptFormat::Load(dataset.format_path));
+    ASSIGN_OR_RETURN(dataset.questions, LoadQuestions(dataset.questions_path, dataset.limit));
+    RETURN_IF_ERROR(CheckDataset(dataset));
+  }
+  return absl::OkStatus();
+}
+
+std::string Recipe::Resolved() const {
+  YAML::Emitter out;
+  out << YAML::BeginMap << YAML::Key << "name" << YAML::Value << name;
+  out << YAML::Key << "versus" << YAML::Value << versus;
+  out << YAML::Key << "in_flight" << YAML::Value << in_flight;
+  out << YAML::Key << "datasets" << YAML::Value << YAML::BeginSeq;
+  for (const Dataset& dataset : datasets) EmitDataset(out, dataset);
+  out << YAML::EndSeq << YAML::EndMap;
+  return std::string(out.c_str()) + "\n";
+}
+
+absl::StatusOr<Pair> Recipe::FindPair(const std::string& wanted) const {
+  std::vector<std::string> names;
+  for (const Pair& pair : pairs) {
+    if (wanted.empty() || pair.name == wanted) return pair;
+    names.push_back(pair.name);
+  }
+  return absl::NotFoundError(absl::StrCat("recipe ", name, " has no pair \"", wanted,
+                                          "\"; it has: ", absl::StrJoin(names, ", ")));
+}
+
+}  // namespace qc2c
