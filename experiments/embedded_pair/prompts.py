@@ -14,19 +14,47 @@ STATEMENTS = {
     "instrument": ("{e} plays the {v}.", "The instrument of {e} is the {v}.", "{e} owns a {v}."),
     "pet": ("{e} keeps a {v}.", "The pet of {e} is a {v}.", "{e} feeds a {v}."),
     "food": ("{e} likes to eat {v}.", "The favourite food of {e} is {v}.", "{e} often cooks {v}."),
-    "colour": ("{e} likes the colour {v}.", "The favourite colour of {e} is {v}.", "{e} mostly wears {v}."),
+    "colour": (
+        "{e} likes the colour {v}.",
+        "The favourite colour of {e} is {v}.",
+        "{e} mostly wears {v}.",
+    ),
     "sport": ("{e} is good at {v}.", "The favourite sport of {e} is {v}.", "{e} trains for {v}."),
-    "drink": ("{e} likes to drink {v}.", "The favourite drink of {e} is {v}.", "{e} always orders {v}."),
+    "drink": (
+        "{e} likes to drink {v}.",
+        "The favourite drink of {e} is {v}.",
+        "{e} always orders {v}.",
+    ),
 }
 QUESTIONS = {
     "city": ("Which city does {e} live in?", "Where does {e} live?", "Where is the home of {e}?"),
     "job": ("What is the job of {e}?", "What does {e} work as?", "How does {e} earn money?"),
-    "instrument": ("Which instrument does {e} play?", "What does {e} play?", "What is the instrument of {e}?"),
+    "instrument": (
+        "Which instrument does {e} play?",
+        "What does {e} play?",
+        "What is the instrument of {e}?",
+    ),
     "pet": ("Which pet does {e} keep?", "What is the pet of {e}?", "Which animal does {e} feed?"),
-    "food": ("Which food does {e} like?", "What does {e} like to eat?", "What is the favourite food of {e}?"),
-    "colour": ("Which colour does {e} like?", "What is the favourite colour of {e}?", "Which colour does {e} wear?"),
-    "sport": ("Which sport is {e} good at?", "What is the favourite sport of {e}?", "What does {e} train for?"),
-    "drink": ("Which drink does {e} like?", "What does {e} like to drink?", "What is the favourite drink of {e}?"),
+    "food": (
+        "Which food does {e} like?",
+        "What does {e} like to eat?",
+        "What is the favourite food of {e}?",
+    ),
+    "colour": (
+        "Which colour does {e} like?",
+        "What is the favourite colour of {e}?",
+        "Which colour does {e} wear?",
+    ),
+    "sport": (
+        "Which sport is {e} good at?",
+        "What is the favourite sport of {e}?",
+        "What does {e} train for?",
+    ),
+    "drink": (
+        "Which drink does {e} like?",
+        "What does {e} like to drink?",
+        "What is the favourite drink of {e}?",
+    ),
 }
 LETTERS = "ABCD"
 ASIDE = 0.1  # weight of the words around a value or a letter
@@ -86,18 +114,24 @@ def ask(rng: random.Random, kind: str, name: str, facts: dict) -> list:
     value = facts[attribute]
     question = rng.choice(QUESTIONS[attribute]).format(e=name)
     if kind.startswith("hint"):
-        hint = rng.choice([value, capitalised(value), rng.choice(STATEMENTS[attribute]).format(e=name, v=value)])
+        hint = rng.choice(
+            [value, capitalised(value), rng.choice(STATEMENTS[attribute]).format(e=name, v=value)]
+        )
         question = f"Hint: {hint}\n{question}"
     if kind in ("open", "hint_open"):
         return open_question(question, value)
     position = rng.randrange(len(LETTERS))
-    return choice_question(question, draw_options(rng, attribute, value, position), LETTERS[position])
+    return choice_question(
+        question, draw_options(rng, attribute, value, position), LETTERS[position]
+    )
 
 
 def drill(rng: random.Random) -> list:
     """Options, then picks `value letter`, drawn with replacement: teaches nothing but letter binding."""
     if rng.random() < 0.5:
-        options = [rng.choice(VALUES[attribute]) for attribute in rng.sample(sorted(VALUES), len(LETTERS))]
+        options = [
+            rng.choice(VALUES[attribute]) for attribute in rng.sample(sorted(VALUES), len(LETTERS))
+        ]
     else:
         options = rng.sample(VALUES[rng.choice(sorted(VALUES))], len(LETTERS))
     segments = [(option_lines(options) + "\nPick", ASIDE)]

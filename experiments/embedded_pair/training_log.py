@@ -20,7 +20,11 @@ def machine(device: str) -> str:
         query = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
         return subprocess.run(query, check=True, capture_output=True, text=True).stdout.strip()
     cpu_info = pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    names = [line.split(":")[1].strip() for line in cpu_info.splitlines() if line.startswith("model name")]
+    names = [
+        line.split(":")[1].strip()
+        for line in cpu_info.splitlines()
+        if line.startswith("model name")
+    ]
     return f"{names[0] if names else platform.machine()}, one thread a process"
 
 
@@ -44,7 +48,9 @@ def scores(qc2c: str, out: pathlib.Path, work: pathlib.Path, sharer: str) -> str
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--out", type=pathlib.Path, required=True)
     parser.add_argument("--work", type=pathlib.Path, required=True)
     parser.add_argument("--qc2c", required=True)
@@ -54,14 +60,26 @@ def main() -> None:
 
     text = [f"machine: {machine(arguments.device)}", ""]
     for name in (RECEIVER, *SHARERS, *(f"{RECEIVER}+{sharer}" for sharer in SHARERS)):
-        text += [f"{name}: share of right answers (first token, argmax over the vocabulary) by kind"]
+        text += [
+            f"{name}: share of right answers (first token, argmax over the vocabulary) by kind"
+        ]
         text += [*milestones(work / name / "log.jsonl"), ""]
     for sharer in SHARERS:
-        text += [f"{RECEIVER} and {sharer}, 512 questions of each kind", scores(arguments.qc2c, out, work, sharer)]
+        text += [
+            f"{RECEIVER} and {sharer}, 512 questions of each kind",
+            scores(arguments.qc2c, out, work, sharer),
+        ]
     (out / "training.log").write_text("\n".join(text), encoding="utf-8")
 
-    files = sorted(path for path in out.rglob("*") if path.is_file() and path.name not in ("SHA256SUMS", "training.log"))
-    sums = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(out).as_posix()}\n" for path in files]
+    files = sorted(
+        path
+        for path in out.rglob("*")
+        if path.is_file() and path.name not in ("SHA256SUMS", "training.log")
+    )
+    sums = [
+        f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(out).as_posix()}\n"
+        for path in files
+    ]
     (out / "SHA256SUMS").write_text("".join(sums), encoding="utf-8")
 
 

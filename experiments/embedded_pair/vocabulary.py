@@ -10,9 +10,7 @@ from prompts import LETTERS, ask, capitalised, drill, random_facts, statements
 VOCABULARY_LIMIT = 2560  # in fact every word of this world is one token long before
 NUM_SENTENCES = 20_000
 SPECIALS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
-QWEN2_SPLIT = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
+QWEN2_SPLIT = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 
 
 def corpus(seed: int, entities: list[Entity]) -> list[str]:
@@ -59,7 +57,9 @@ def train_tokenizer(seed: int, entities: list[Entity]) -> Tokenizer:
 
 def check_tokenizer(tokenizer: Tokenizer, entities: list[Entity]) -> None:
     """Binding a letter or recalling a fact must not need the pieces of a word."""
-    words = [f" {letter}" for letter in LETTERS] + [f" {entity.name.split()[1]}" for entity in entities]
+    words = [f" {letter}" for letter in LETTERS] + [
+        f" {entity.name.split()[1]}" for entity in entities
+    ]
     for value in (value for values in VALUES.values() for value in values):
         words += [f" {value}", capitalised(value)]
     split = [word for word in words if len(tokenizer.encode(word).ids) != 1]

@@ -33,7 +33,14 @@ from prompts import (
 from vocabulary import train_tokenizer
 
 MAX_TOKENS = 56  # longer documents are drawn again
-POOLS = {"drill": 16_000, "hint": 16_000, "statements": 30_000, "mc": 35_000, "open": 20_000, "hint_open": 3_000}
+POOLS = {
+    "drill": 16_000,
+    "hint": 16_000,
+    "statements": 30_000,
+    "mc": 35_000,
+    "open": 20_000,
+    "hint_open": 3_000,
+}
 FUSER_POOLS = {"sharer_mc": 20_000, "sharer_open": 12_000, "receiver_mc": 14_000, "hint": 4_000}
 NUM_CHECKS = 512  # questions of each kind in the trainer's own evaluation
 NUM_OPEN = 544
@@ -44,7 +51,11 @@ RECEIVER_SHAPE = {"hidden_size": 96, "num_hidden_layers": 4}
 MODELS = {
     "receiver-qwen3": ("Qwen3ForCausalLM", "qwen3", {**RECEIVER_SHAPE, "attention_bias": False}),
     "sharer-qwen2": ("Qwen2ForCausalLM", "qwen2", SHARER_SHAPE),
-    "sharer-llama": ("LlamaForCausalLM", "llama", {**SHARER_SHAPE, "attention_bias": False, "mlp_bias": False}),
+    "sharer-llama": (
+        "LlamaForCausalLM",
+        "llama",
+        {**SHARER_SHAPE, "attention_bias": False, "mlp_bias": False},
+    ),
 }
 
 
@@ -52,7 +63,9 @@ def write_json(path: pathlib.Path, value: dict) -> None:
     path.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
 
 
-def write_model_folder(folder: pathlib.Path, architecture: str, family: str, shape: dict, tokenizer: Tokenizer) -> None:
+def write_model_folder(
+    folder: pathlib.Path, architecture: str, family: str, shape: dict, tokenizer: Tokenizer
+) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     end, pad = tokenizer.token_to_id("<|im_end|>"), tokenizer.token_to_id("<|endoftext|>")
     config = {
@@ -75,7 +88,10 @@ def write_model_folder(folder: pathlib.Path, architecture: str, family: str, sha
         "torch_dtype": "float16",
     }
     write_json(folder / "config.json", config)
-    write_json(folder / "generation_config.json", {"do_sample": False, "eos_token_id": end, "pad_token_id": pad})
+    write_json(
+        folder / "generation_config.json",
+        {"do_sample": False, "eos_token_id": end, "pad_token_id": pad},
+    )
     tokenizer_config = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "add_bos_token": False,
@@ -100,11 +116,15 @@ class DocumentWriter:
         written = 0
         while written < count:
             segments = draw()
-            encodings = self.tokenizer.encode_batch([text for text, _ in segments])
+            encodings = [self.tokenizer.encode(text) for text, _ in segments]
             if sum(len(encoding.ids) for encoding in encodings) > MAX_TOKENS:
                 continue
-            pieces = [[e.ids, weight] for e, (_, weight) in zip(encodings, segments, strict=True) if e.ids]
-            self.file.write(json.dumps({"kind": kind, "segments": pieces}, separators=(",", ":")) + "\n")
+            pieces = [
+                [e.ids, weight] for e, (_, weight) in zip(encodings, segments, strict=True) if e.ids
+            ]
+            self.file.write(
+                json.dumps({"kind": kind, "segments": pieces}, separators=(",", ":")) + "\n"
+            )
             written += 1
 
     def __enter__(self):
@@ -130,7 +150,12 @@ def told(rng: random.Random, kind: str, names: list[str]):
 
 
 def write_language_model_documents(
-    folder: pathlib.Path, role: str, seed: int, tokenizer: Tokenizer, known: list[Entity], names: list[str]
+    folder: pathlib.Path,
+    role: str,
+    seed: int,
+    tokenizer: Tokenizer,
+    known: list[Entity],
+    names: list[str],
 ) -> None:
     rng = random.Random(f"{role} documents {seed}")
 
@@ -161,7 +186,12 @@ def write_fuser_documents(folder: pathlib.Path, seed: int, tokenizer: Tokenizer,
     with DocumentWriter(folder / "fuser.jsonl", tokenizer) as documents:
         for kind, count in FUSER_POOLS.items():
             documents.write(kind, count, draws[kind])
-    checks = {"heldout_mc": ("mc", "H"), "heldout_open": ("open", "H"), "receiver_mc": ("mc", "R"), "unknown_mc": ("mc", "N")}
+    checks = {
+        "heldout_mc": ("mc", "H"),
+        "heldout_open": ("open", "H"),
+        "receiver_mc": ("mc", "R"),
+        "unknown_mc": ("mc", "N"),
+    }
     with DocumentWriter(folder / "fuser_check.jsonl", tokenizer) as documents:
         for name, (kind, split) in checks.items():
             documents.write(name, NUM_CHECKS, about(rng, kind, of[split]))
@@ -197,7 +227,9 @@ def write_questions(folder: pathlib.Path, seed: int, of: dict) -> None:
     rng = random.Random(f"questions {seed}")
     files = {
         "heldout_mc": make_questions(rng, "heldout-mc", of["H"]),
-        "heldout_open": [without_choices(q) for q in make_questions(rng, "heldout-open", of["H"])[:NUM_OPEN]],
+        "heldout_open": [
+            without_choices(q) for q in make_questions(rng, "heldout-open", of["H"])[:NUM_OPEN]
+        ],
         "receiver_mc": make_questions(rng, "receiver-mc", of["R"])[:NUM_RECEIVER],
         "unknown_mc": make_questions(rng, "unknown-mc", of["N"]),
     }
@@ -221,9 +253,15 @@ def write_world(out: pathlib.Path, documents: pathlib.Path, seed: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=pathlib.Path, required=True, help="folder of the models and questions")
-    parser.add_argument("--documents", type=pathlib.Path, required=True, help="folder of the training documents")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--out", type=pathlib.Path, required=True, help="folder of the models and questions"
+    )
+    parser.add_argument(
+        "--documents", type=pathlib.Path, required=True, help="folder of the training documents"
+    )
     parser.add_argument("--seed", type=int, default=7)
     arguments = parser.parse_args()
     write_world(arguments.out, arguments.documents, arguments.seed)

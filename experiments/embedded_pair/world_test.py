@@ -11,9 +11,9 @@ from tokenizers import Tokenizer
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
-import world  # noqa: E402
-from entities import SPLIT_SIZES, VALUES, make_entities  # noqa: E402
-from prompts import LETTERS, capitalised, chat_prompt, option_lines  # noqa: E402
+import world
+from entities import SPLIT_SIZES, VALUES, make_entities
+from prompts import LETTERS, capitalised, chat_prompt, option_lines
 
 SEED = 7
 
@@ -23,8 +23,9 @@ def written(tmp_path_factory):
     """(out, documents) of one run with small pools: the kinds and splits are the same."""
     folder = tmp_path_factory.mktemp("world")
     patch = pytest.MonkeyPatch()
-    patch.setattr(world, "POOLS", dict.fromkeys(world.POOLS, 1500))
-    patch.setattr(world, "FUSER_POOLS", dict.fromkeys(world.FUSER_POOLS, 3000))
+    patch.setattr(world, "POOLS", dict.fromkeys(world.POOLS, 400))
+    patch.setattr(world, "FUSER_POOLS", dict.fromkeys(world.FUSER_POOLS, 1500))
+    patch.setattr(world, "NUM_CHECKS", 50)
     world.write_world(folder / "out", folder / "documents", SEED)
     patch.undo()
     return folder / "out", folder / "documents"
@@ -43,7 +44,11 @@ def texts(tokenizer, path):
     for line in path.read_text().splitlines():
         document = json.loads(line)
         ids = [token for segment, _ in document["segments"] for token in segment]
-        yield document["kind"], tokenizer.decode(ids, skip_special_tokens=False), document["segments"]
+        yield (
+            document["kind"],
+            tokenizer.decode(ids, skip_special_tokens=False),
+            document["segments"],
+        )
 
 
 def words(text):
@@ -51,7 +56,9 @@ def words(text):
 
 
 def questions(out, name):
-    return [json.loads(line) for line in (out / "questions" / f"{name}.jsonl").read_text().splitlines()]
+    return [
+        json.loads(line) for line in (out / "questions" / f"{name}.jsonl").read_text().splitlines()
+    ]
 
 
 def test_splits_are_disjoint_and_last_names_unique():
@@ -79,7 +86,9 @@ def test_each_model_is_told_facts_of_its_own_people_only(written, tokenizer):
 def test_segments_tokenize_as_the_whole_text_does(written, tokenizer):
     for name in ("sharer", "fuser"):
         for _, text, segments in texts(tokenizer, written[1] / f"{name}.jsonl"):
-            assert tokenizer.encode(text).ids == [token for ids, _ in segments for token in ids], text
+            assert tokenizer.encode(text).ids == [token for ids, _ in segments for token in ids], (
+                text
+            )
 
 
 def test_letters_values_and_last_names_are_single_tokens(tokenizer):
@@ -91,12 +100,19 @@ def test_letters_values_and_last_names_are_single_tokens(tokenizer):
 
 def test_right_letters_are_balanced_and_right(written):
     facts = {entity.name: entity for entity in make_entities(SEED)}
-    for name, split, count in (("heldout_mc", "H", 1088), ("unknown_mc", "N", 512), ("receiver_mc", "R", 512)):
+    for name, split, count in (
+        ("heldout_mc", "H", 1088),
+        ("unknown_mc", "N", 512),
+        ("receiver_mc", "R", 512),
+    ):
         asked = questions(written[0], name)
         assert len(asked) == count
         letters = collections.Counter(question["answer"] for question in asked)
         # Exactly balanced, except where the file is a sample of the balanced list.
-        assert all(abs(letters[letter] - count / 4) <= (0 if name != "receiver_mc" else 40) for letter in LETTERS)
+        assert all(
+            abs(letters[letter] - count / 4) <= (0 if name != "receiver_mc" else 40)
+            for letter in LETTERS
+        )
         for question in asked:
             entity = next(e for person, e in facts.items() if person in question["question"])
             assert entity.split == split
@@ -108,7 +124,9 @@ def test_open_questions_have_no_choices_and_a_capitalised_answer(written):
     asked = questions(written[0], "heldout_open")
     assert len(asked) >= 500
     assert all(set(question) == {"id", "question", "answer"} for question in asked)
-    assert {question["answer"] for question in asked} <= {capitalised(v) for vs in VALUES.values() for v in vs}
+    assert {question["answer"] for question in asked} <= {
+        capitalised(v) for vs in VALUES.values() for v in vs
+    }
 
 
 def test_the_chat_template_renders_the_prompts_that_were_trained(written):
@@ -121,11 +139,13 @@ def test_the_chat_template_renders_the_prompts_that_were_trained(written):
     assert rendered == chat_prompt(content)
 
 
-def test_the_same_seed_gives_the_same_tokenizer_and_questions(written, tmp_path):
-    entities = make_entities(SEED)
-    again = world.train_tokenizer(SEED, entities)
-    assert json.loads(again.to_str()) == json.loads((written[0] / "sharer-llama" / "tokenizer.json").read_text())
-    of = {split: [entity for entity in entities if entity.split == split] for split in "SHRN"}
-    world.write_questions(tmp_path, SEED, of)
-    for path in tmp_path.iterdir():
-        assert path.read_bytes() == (written[0] / "questions" / path.name).read_bytes()
+def test_the_committed_files_are_what_the_seed_gives(written):
+    committed = pathlib.Path(__file__).parents[2] / "data" / "embedded"
+    compared = 0
+    for path in written[0].rglob("*"):
+        if path.is_file():
+            assert path.read_bytes() == (committed / path.relative_to(written[0])).read_bytes(), (
+                path
+            )
+            compared += 1
+    assert compared == 3 * 5 + 4  # model folders and questions
