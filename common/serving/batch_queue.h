@@ -1,0 +1,102 @@
+// A bounded queue that hands out batches: what stands between RPCs and a model.
+//
+// A batch is filled in arrival order until it holds `max_batch_tokens` tokens or `max_batch_size` jobs;
+// an unfilled batch waits at most `max_wait` for company, counted from its first job's arrival at the
+// head of the queue. Thread-safe.
+#pragma once
+
+#include <chrono>
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <mutex>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+
+namespace qc2c {
+
+struct BatchLimits {
+  int64_t max_batch_tokens = 8192;  // one longer job still makes a batch of its own
+  int64_t max_batch_size = 32;
+  std::chrono::microseconds max_wait{2000};
+  size_t capacity = 256;  // jobs waiting; one more is refused
+};
+
+// Job must be movable and have `int64_t num_tokens() const`.
+template <typename Job>
+class BatchQueue {
+ public:
+  BatchQueue(std::string name, BatchLimits limits) : name_(std::move(name)), limits_(limits) {}
+
+  // RESOURCE_EXHAUSTED naming the queue if it is full, UNAVAILABLE after Close. The job is moved from
+  // only on success.
+  absl::Status Push(Job&& job) {
+    std::lock_guard lock(mutex_);
+    if (closed_) return absl::UnavailableError(absl::StrCat("queue '", name_, "' is shutting down"));
+    if (jobs_.size() >= limits_.capacity) {
+      return absl::ResourceExhaustedError(
+          absl::StrCat("queue '", name_, "' is full: ", jobs_.size(), " of ", limits_.capacity,
+                       " jobs are waiting"));
+    }
+    jobs_.push_back(std::move(job));
+    changed_.notify_one();
+    return absl::OkStatus();
+  }
+
+  // Blocks for the next batch; empty only after Close, once every job has been handed out.
+  std::vector<Job> PopBatch() {
+    std::unique_lock lock(mutex_);
+    // Another worker may take the jobs that this one was waiting with: then it starts over.
+    do {
+      changed_.wait(lock, [&] { return closed_ || !jobs_.empty(); });
+      const auto deadline = std::chrono::steady_clock::now() + limits_.max_wait;
+      while (!closed_ && !Full() &&
+             changed_.wait_until(lock, deadline) != std::cv_status::timeout) {
+      }
+    } while (jobs_.empty() && !closed_);
+    std::vector<Job> batch;
+    int64_t tokens = 0;
+    while (!jobs_.empty() && static_cast<int64_t>(batch.size()) < limits_.max_batch_size) {
+      tokens += jobs_.front().num_tokens();
+      if (!batch.empty() && tokens > limits_.max_batch_tokens) break;
+      batch.push_back(std::move(jobs_.front()));
+      jobs_.pop_front();
+    }
+    // Another worker may be waiting and jobs may be left for it.
+    if (!jobs_.empty()) changed_.notify_one();
+    return batch;
+  }
+
+  // Refuses further jobs; those already waiting are still handed out.
+  void Close() {
+    std::lock_guard lock(mutex_);
+    closed_ = true;
+    changed_.notify_all();
+  }
+
+  size_t size() const {
+    std::lock_guard lock(mutex_);
+    return jobs_.size();
+  }
+
+ private:
+  bool Full() const {
+    if (static_cast<int64_t>(jobs_.size()) >= limits_.max_batch_size) return true;
+    int64_t tokens = 0;
+    for (const Job& job : jobs_) tokens += job.num_tokens();
+    return tokens >= limits_.max_batch_tokens;
+  }
+
+  const std::string name_;
+  const BatchLimits limits_;
+  mutable std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<Job> jobs_;
+  bool closed_ = false;
+};
+
+}  // namespace qc2c

@@ -1,0 +1,83 @@
+#include "common/serving/daemon.h"
+
+#include <ATen/Parallel.h>
+
+#include <cstdio>
+#include <iostream>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
+#include "common/base/status_macros.h"
+#include "common/codec/scheme_registry.h"
+#include "common/obs/http_endpoint.h"
+#include "common/obs/log.h"
+#include "common/rpc/exit_code.h"
+
+namespace qc2c {
+
+absl::Status PrepareProcess(const DaemonOptions& options) {
+  ASSIGN_OR_RETURN(const LogLevel level, ParseLogLevel(options.log_level));
+  ASSIGN_OR_RETURN(const LogFormat format, ParseLogFormat(options.log_format));
+  InitLog({.level = level, .format = format});
+  if (options.threads > 0) at::set_num_threads(options.threads);
+  return absl::OkStatus();
+}
+
+RemoteAccess AccessOf(const DaemonOptions& options) {
+  return options.insecure_remote == "on" ? RemoteAccess::kAllowInsecureRemote
+                                         : RemoteAccess::kRefuse;
+}
+
+std::string SchemeNames() {
+  std::string names;
+  for (const RegisteredScheme& scheme : AllSchemes()) {
+    absl::StrAppend(&names, names.empty() ? "" : ",", std::string(scheme.coder->name()));
+  }
+  return names;
+}
+
+absl::Status Serve(const DaemonOptions& options, const Serving& serving) {
+  ASSIGN_OR_RETURN(Address address, ParseAddress(options.listen));
+  std::unique_ptr<HttpEndpoint> page;
+  if (!options.metrics.empty()) {
+    ASSIGN_OR_RETURN(page, HttpEndpoint::Start(options.metrics,
+                                               [&] { return serving.metrics.Serialize(); }));
+  }
+  ServerOptions server_options{
+      .address = std::move(address),
+      .access = AccessOf(options),
+      .reflection = options.reflection == "on" ? Reflection::kOn : Reflection::kOff,
+      .grace = absl::Milliseconds(options.grace_ms),
+      .stop_admitting = [&] {
+        if (page) page->SetHealth(Health::kDraining);
+        serving.stop_admitting();
+      }};
+  ASSIGN_OR_RETURN(std::unique_ptr<ServerHost> host,
+                   ServerHost::Start(std::move(server_options), {serving.service}));
+  std::string line = absl::StrCat(serving.program, " ready address=", host->address().ToString());
+  if (page) absl::StrAppend(&line, " metrics=", page->address());
+  for (const auto& [key, value] : serving.ready) absl::StrAppend(&line, " ", key, "=", value);
+  std::cout << line << std::endl;
+  host->Wait();
+  return absl::OkStatus();
+}
+
+int RunProgram(CLI::App& app, int argc, char** argv, const std::function<absl::Status()>& body) {
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success& help) {
+    return app.exit(help);
+  } catch (const CLI::ParseError& error) {
+    std::cerr << app.get_name() << ": " << error.what() << "\nSee " << app.get_name()
+              << " --help.\n";
+    return static_cast<int>(ExitCode::kUsage);
+  }
+  const absl::Status status = body();
+  ShutdownLog();
+  if (status.ok()) return static_cast<int>(ExitCode::kOk);
+  std::cerr << app.get_name() << ": " << std::string(status.message()) << "\n";
+  return static_cast<int>(ToExitCode(status));
+}
+
+}  // namespace qc2c

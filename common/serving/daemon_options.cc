@@ -1,0 +1,121 @@
+#include "common/serving/daemon_options.h"
+
+#include <yaml-cpp/yaml.h>
+
+#include <istream>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/status_macros.h"
+#include "common/serving/language_model.h"
+
+namespace qc2c {
+namespace {
+
+class YamlConfig : public CLI::Config {
+ public:
+  std::string to_config(const CLI::App* app, bool, bool, std::string) const override {
+    YAML::Node node;
+    for (const CLI::Option* option : app->get_options()) {
+      if (option->get_configurable() && option->count() > 0) {
+        node[option->get_single_name()] = option->results().front();
+      }
+    }
+    return YAML::Dump(node);
+  }
+
+  std::vector<CLI::ConfigItem> from_config(std::istream& input) const override {
+    YAML::Node root;
+    try {
+      root = YAML::Load(input);
+    } catch (const YAML::Exception& error) {
+      throw CLI::ConversionError(absl::StrCat("--config: malformed YAML: ", error.what()));
+    }
+    if (root.IsNull()) return {};
+    if (!root.IsMap()) {
+      throw CLI::ConversionError("--config: expected a map of flag names to values");
+    }
+    std::vector<CLI::ConfigItem> items;
+    for (const auto& entry : root) {
+      CLI::ConfigItem item;
+      item.name = entry.first.as<std::string>();
+      if (!entry.second.IsScalar()) {
+        throw CLI::ConversionError(absl::StrCat("--config: '", item.name, "' must be one value"));
+      }
+      item.inputs = {entry.second.as<std::string>()};
+      items.push_back(std::move(item));
+    }
+    return items;
+  }
+};
+
+}  // namespace
+
+BatchLimits DaemonOptions::Limits() const {
+  return {.max_batch_tokens = max_batch_tokens,
+          .max_batch_size = max_batch_size,
+          .max_wait = std::chrono::microseconds(max_batch_wait_us),
+          .capacity = static_cast<size_t>(max_queue)};
+}
+
+absl::StatusOr<ModelOptions> DaemonOptions::Model() const {
+  ASSIGN_OR_RETURN(const at::Device parsed_device, ParseDevice(device));
+  ASSIGN_OR_RETURN(const at::ScalarType parsed_dtype, ParseModelDType(dtype));
+  return ModelOptions{parsed_device, parsed_dtype};
+}
+
+void AddDaemonFlags(CLI::App& app, DaemonOptions& options) {
+  app.add_option("--model", options.model, "Model folder in Hugging Face layout")->required();
+  app.add_option("--listen", options.listen, "Where to serve: unix:PATH or HOST:PORT")->required();
+  app.add_option("--device", options.device, "cpu, cuda or cuda:N")->capture_default_str();
+  app.add_option("--dtype", options.dtype, "Weights, activations and cache: fp32 or bf16")
+      ->capture_default_str();
+  app.add_option("--metrics", options.metrics,
+                 "HOST:PORT of /metrics and /healthz; port 0 takes a free one");
+  app.add_option("--threads", options.threads,
+                 "Threads inside one tensor operation on the CPU; 0: one a core")
+      ->capture_default_str()
+      ->check(CLI::NonNegativeNumber);
+  app.add_option("--max-batch-tokens", options.max_batch_tokens, "Tokens that fill a batch")
+      ->capture_default_str()
+      ->check(CLI::PositiveNumber);
+  app.add_option("--max-batch-size", options.max_batch_size, "Requests that fill a batch")
+      ->capture_default_str()
+      ->check(CLI::PositiveNumber);
+  app.add_option("--max-batch-wait-us", options.max_batch_wait_us,
+                 "Microseconds that an unfilled batch waits for company")
+      ->capture_default_str()
+      ->check(CLI::NonNegativeNumber);
+  app.add_option("--max-queue", options.max_queue,
+                 "Requests that may wait; one more is refused with RESOURCE_EXHAUSTED")
+      ->capture_default_str()
+      ->check(CLI::PositiveNumber);
+  app.add_option("--insecure-remote", options.insecure_remote,
+                 "Whether addresses beyond this machine are allowed, unencrypted: on or off")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"on", "off"}));
+  app.add_option("--reflection", options.reflection, "gRPC server reflection: on or off")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"on", "off"}));
+  app.add_option("--grace-ms", options.grace_ms,
+                 "Milliseconds that running requests get after SIGTERM")
+      ->capture_default_str()
+      ->check(CLI::NonNegativeNumber);
+  app.add_option("--log-level", options.log_level, "debug, info, warning or error")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"debug", "info", "warning", "error"}));
+  app.add_option("--log-format", options.log_format, "json or text, on stderr")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"json", "text"}));
+  UseYamlConfig(app);
+}
+
+void UseYamlConfig(CLI::App& app) {
+  app.set_config("--config", "", "YAML file: flag names without dashes in front, and their values");
+  app.config_formatter(std::make_shared<YamlConfig>());
+  app.allow_config_extras(CLI::config_extras_mode::error);
+}
+
+}  // namespace qc2c

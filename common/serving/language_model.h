@@ -1,0 +1,42 @@
+// A model folder ready to serve: weights, tokenizer and chat template, and the card that describes it.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "common/model/model.h"
+#include "common/text/chat_template.h"
+#include "common/text/tokenizer.h"
+#include "qc2c/v1/sharer.pb.h"
+
+namespace qc2c {
+
+struct LanguageModel {
+  std::string name;  // the folder's name
+  std::filesystem::path folder;
+  Model model;
+  Tokenizer tokenizer;
+  ChatTemplate chat_template;
+
+  // Whatever is missing or wrong in the folder, by name.
+  static absl::StatusOr<LanguageModel> Load(const std::filesystem::path& folder,
+                                            const ModelOptions& options);
+
+  // The prompt's token ids: the rendered template, then the reply prefix. INVALID_ARGUMENT if it is
+  // empty, or if it and `num_new_tokens` do not fit into the model's context (both numbers are named).
+  absl::StatusOr<std::vector<int32_t>> Tokenize(const v1::Prompt& prompt,
+                                                int64_t num_new_tokens) const;
+
+  // Layout, hashes and sizes; device and dtype in words. Without the tokenizer's file.
+  v1::ModelCard Card() const;
+};
+
+// "cpu", "cuda" or "cuda:N"; INVALID_ARGUMENT if it is misspelt or the machine has no such device.
+absl::StatusOr<at::Device> ParseDevice(const std::string& text);
+// "fp32" or "bf16".
+absl::StatusOr<at::ScalarType> ParseModelDType(const std::string& text);
+
+}  // namespace qc2c

@@ -1,0 +1,71 @@
+#include "common/serving/text_generator.h"
+
+#include <ATen/core/grad_mode.h>
+
+#include <utility>
+
+#include "common/base/status_macros.h"
+#include "common/model/decoding.h"
+
+namespace qc2c {
+
+TextGenerator::TextGenerator(const LanguageModel& language_model, const BatchLimits& limits)
+    : language_model_(language_model), queue_("generate", limits), worker_([this] { Work(); }) {}
+
+TextGenerator::~TextGenerator() { Shutdown(); }
+
+absl::Status TextGenerator::Submit(GenerateJob job) { return queue_.Push(std::move(job)); }
+
+void TextGenerator::Shutdown() {
+  queue_.Close();
+  if (worker_.joinable()) worker_.join();
+}
+
+void TextGenerator::Work() {
+  while (true) {
+    std::vector<GenerateJob> batch = queue_.PopBatch();
+    if (batch.empty()) return;
+    DropCancelled(batch);
+    if (batch.empty()) continue;
+    absl::StatusOr<std::vector<GeneratedText>> texts = Generate(batch);
+    for (size_t i = 0; i < batch.size(); ++i) {
+      if (texts.ok()) {
+        batch[i].finish(std::move((*texts)[i]));
+      } else {
+        batch[i].finish(texts.status());
+      }
+    }
+  }
+}
+
+absl::StatusOr<std::vector<GeneratedText>> TextGenerator::Generate(
+    const std::vector<GenerateJob>& batch) const {
+  const at::NoGradGuard no_grad;
+  const auto start = Clock::now();
+  std::vector<std::vector<int32_t>> prompts;
+  GreedyOptions options{.eos_ids = language_model_.model.config().eos_ids};
+  for (const GenerateJob& job : batch) {
+    prompts.push_back(job.ids);
+    options.max_new_tokens.push_back(job.max_new_tokens);
+  }
+  options.on_token = [&](int64_t row, int32_t) {
+    const GenerateJob& job = batch[row];
+    return job.cancelled && job.cancelled() ? GreedyOptions::Step::kStop
+                                            : GreedyOptions::Step::kContinue;
+  };
+  const TokenBatch tokens =
+      TokenBatch::FromSequences(prompts, language_model_.model.options().device);
+  ASSIGN_OR_RETURN(const std::vector<Generation> generations,
+                   DecodeGreedily(language_model_.model, tokens, nullptr, options));
+  const uint64_t generate_us = MicrosecondsSince(start);
+  std::vector<GeneratedText> texts;
+  for (size_t i = 0; i < batch.size(); ++i) {
+    ASSIGN_OR_RETURN(std::string text, language_model_.tokenizer.Decode(generations[i].ids));
+    texts.push_back({std::move(text), static_cast<int64_t>(batch[i].ids.size()),
+                     static_cast<int64_t>(generations[i].ids.size()),
+                     MicrosecondsBetween(batch[i].arrived, start), generate_us});
+  }
+  return texts;
+}
+
+}  // namespace qc2c

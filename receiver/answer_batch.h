@@ -1,0 +1,52 @@
+// One batch of questions on its way through the stages.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "common/model/model.h"
+#include "receiver/answer_engine.h"
+#include "receiver/question.h"
+
+namespace qc2c {
+
+// Used once, on one thread: Run finishes every job.
+class AnswerBatch {
+ public:
+  AnswerBatch(const AnswerParts& parts, std::vector<AnswerJob> jobs);
+  void Run();
+
+ private:
+  // The stages, in this order. Each works on the questions that are still in the batch.
+  void AskSharer();   // starts every Share and Generate of the batch
+  void TakeTexts();   // waits for the texts; sharer-only questions end here
+  void Prefill();     // the receiver reads all prompt tokens but the last
+  void TakeCaches();  // waits for the caches and proves them right
+  void Fuse();
+  void Answer();      // the last prompt token on top of the cache, and what follows
+
+  void StartShare(Question& question);
+  void StartGenerate(Question& question);
+  void TakeText(Question& question);
+  void TakeCache(Question& question);
+  void Generate(const std::vector<Question*>& questions, const KvCache& cache);
+  void ScoreOptions(const std::vector<Question*>& questions, const KvCache& cache);
+
+  void Fail(Question& question, const absl::Status& status);
+  // Without the sharer a question goes on alone if its caller allows that, and fails otherwise.
+  void SharerFailed(Question& question, const absl::Status& status);
+  void Succeed(Question& question);
+  // Takes the questions that ended out of rows_ and cache_.
+  void DropEndedRows();
+
+  const AnswerParts& parts_;
+  const Clock::time_point start_ = Clock::now();
+  const std::vector<int32_t> layers_;  // the sharer layers that the fuser reads
+  std::vector<std::unique_ptr<Question>> questions_;
+  std::vector<Question*> rows_;  // the rows of cache_
+  KvCache cache_;
+};
+
+}  // namespace qc2c

@@ -1,0 +1,91 @@
+#include "receiver/answer_request.h"
+
+#include <algorithm>
+#include <string>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "common/base/status_macros.h"
+#include "common/wire/frame_codec.h"
+
+namespace qc2c {
+namespace {
+
+absl::Status CheckTokenCount(const std::string& field, uint32_t count) {
+  if (count >= 1 && count <= kMaxNewTokens) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat(field, " is ", count, ": expected 1 to ", kMaxNewTokens));
+}
+
+absl::Status CheckMethod(const v1::AnswerRequest& request) {
+  switch (request.method()) {
+    case v1::ANSWER_METHOD_GENERATE:
+      return CheckTokenCount("max_new_tokens", request.max_new_tokens());
+    case v1::ANSWER_METHOD_LOGITS:
+    case v1::ANSWER_METHOD_LOGLIKELIHOOD:
+      if (request.mode() == v1::MODE_SHARER || request.mode() == v1::MODE_TEXT_ANSWER) {
+        return absl::InvalidArgumentError(absl::StrCat(
+            "method is ", v1::AnswerMethod_Name(request.method()), ": mode ",
+            v1::Mode_Name(request.mode()), " answers with text, expected ANSWER_METHOD_GENERATE"));
+      }
+      if (request.options_size() < 2) {
+        return absl::InvalidArgumentError(absl::StrCat("options has ", request.options_size(),
+                                                       " entries: expected at least 2"));
+      }
+      return absl::OkStatus();
+    default:
+      return absl::InvalidArgumentError(absl::StrCat("method is ", request.method(),
+                                                     ": expected GENERATE, LOGITS or "
+                                                     "LOGLIKELIHOOD"));
+  }
+}
+
+absl::Status CheckText(const v1::AnswerRequest& request) {
+  if (!request.has_sharer_prompt()) {
+    return absl::InvalidArgumentError("sharer_prompt is absent: MODE_TEXT needs it");
+  }
+  const bool has_placeholder = std::any_of(
+      request.prompt().messages().begin(), request.prompt().messages().end(),
+      [](const v1::ChatMessage& message) {
+        return absl::StrContains(message.content(), kHintPlaceholder);
+      });
+  if (!has_placeholder) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("prompt.messages: no ", kHintPlaceholder, " in it, which MODE_TEXT needs"));
+  }
+  return CheckTokenCount("sharer_max_new_tokens", request.sharer_max_new_tokens());
+}
+
+}  // namespace
+
+absl::Status CheckAnswerRequest(const v1::AnswerRequest& request) {
+  if (request.prompt().messages().empty()) {
+    return absl::InvalidArgumentError("prompt.messages is empty: expected at least one message");
+  }
+  RETURN_IF_ERROR(CheckMethod(request));
+  switch (request.mode()) {
+    case v1::MODE_RECEIVER:
+    case v1::MODE_SHARER:
+    case v1::MODE_TEXT_ANSWER:
+      return absl::OkStatus();
+    case v1::MODE_TEXT:
+      return CheckText(request);
+    case v1::MODE_FUSED: {
+      if (request.control() == v1::CONTROL_WRONG_QUESTION && !request.has_control_prompt()) {
+        return absl::InvalidArgumentError(
+            "control_prompt is absent: CONTROL_WRONG_QUESTION needs it");
+      }
+      return CodecFromProto(request.codec()).status();
+    }
+    default:
+      return absl::InvalidArgumentError(absl::StrCat("mode is ", request.mode(),
+                                                     ": expected RECEIVER, SHARER, FUSED, TEXT or "
+                                                     "TEXT_ANSWER"));
+  }
+}
+
+int64_t NumNewTokens(const v1::AnswerRequest& request) {
+  return request.method() == v1::ANSWER_METHOD_GENERATE ? request.max_new_tokens() : 0;
+}
+
+}  // namespace qc2c

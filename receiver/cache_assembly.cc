@@ -1,0 +1,115 @@
+#include "receiver/cache_assembly.h"
+
+#include <utility>
+
+#include "common/base/status_macros.h"
+
+namespace qc2c {
+namespace {
+
+DType CacheDType(const at::Tensor& tensor) {
+  return tensor.scalar_type() == at::kBFloat16 ? DType::kBf16 : DType::kFp32;
+}
+
+}  // namespace
+
+absl::StatusOr<ReceivedFrame> ReadFrame(const SharedMessages& shared,
+                                        const FrameExpectation& expectation, WireBytes& counted) {
+  FrameReader reader(expectation);
+  absl::Status status;
+  for (const std::string& message : shared.messages) {
+    status = reader.Add(message);
+    if (!status.ok()) break;
+  }
+  counted += reader.bytes();
+  RETURN_IF_ERROR(status);
+  ASSIGN_OR_RETURN(KvFrame frame, reader.Finish());
+  return ReceivedFrame{std::move(frame), reader.bytes()};
+}
+
+SharerCacheBuilder::SharerCacheBuilder(const KvLayout& sharer, const std::vector<int32_t>& layers,
+                                       int64_t batch_size, int64_t num_slots,
+                                       const ModelOptions& options)
+    : layout_(sharer),
+      layers_(layers),
+      data_(at::zeros({static_cast<int64_t>(layers.size()), 2, batch_size, num_slots,
+                       sharer.num_kv_heads, sharer.head_dim},
+                      at::TensorOptions(options.device).dtype(options.dtype))),
+      selected_(at::zeros({batch_size, num_slots}, at::TensorOptions(options.device).dtype(at::kBool))) {}
+
+absl::Status SharerCacheBuilder::SetRow(int64_t row, const KvFrame& frame, int64_t row_slots,
+                                        int64_t shift) {
+  const int64_t num_kept = static_cast<int64_t>(frame.positions.size());
+  const at::Tensor decoded =
+      at::empty({data_.size(0), 2, num_kept, layout_.num_kv_heads, layout_.head_dim},
+                data_.options());
+  KvCacheView view{.layout = layout_,
+                   .num_tokens = num_kept,
+                   .dtype = CacheDType(decoded),
+                   .device = decoded.is_cuda() ? DeviceType::kCuda : DeviceType::kCpu,
+                   .keys = std::vector<KvPlane>(layout_.num_layers),
+                   .values = std::vector<KvPlane>(layout_.num_layers)};
+  for (size_t i = 0; i < layers_.size(); ++i) {
+    for (const Half half : {Half::kKey, Half::kValue}) {
+      const at::Tensor plane = decoded[static_cast<int64_t>(i)][static_cast<int64_t>(half)];
+      (half == Half::kKey ? view.keys : view.values)[layers_[i]] = {
+          plane.data_ptr(), plane.stride(0), plane.stride(1)};
+    }
+  }
+  RETURN_IF_ERROR(DecodeCache(frame, view));
+
+  std::vector<int64_t> sources, slots;
+  for (int64_t i = 0; i < num_kept; ++i) {
+    const int64_t slot = static_cast<int64_t>(frame.positions[i]) + shift;
+    if (slot < 0 || slot >= row_slots) continue;
+    sources.push_back(i);
+    slots.push_back(slot);
+  }
+  const at::Tensor slot_index = at::tensor(slots, at::kLong).to(data_.device());
+  const at::Tensor kept = static_cast<int64_t>(sources.size()) == num_kept
+                              ? decoded
+                              : decoded.index_select(2, at::tensor(sources, at::kLong).to(data_.device()));
+  data_.select(2, row).index_copy_(2, slot_index, kept);
+  selected_.select(0, row).index_fill_(0, slot_index, true);
+  return absl::OkStatus();
+}
+
+void SharerCacheBuilder::SetZeroRow(int64_t row, int64_t row_slots) {
+  data_.select(2, row).zero_();
+  selected_.select(0, row).slice(0, 0, row_slots).fill_(true);
+}
+
+SharerCache SharerCacheBuilder::Build() const {
+  SharerCache cache;
+  cache.keys.resize(layout_.num_layers);
+  cache.values.resize(layout_.num_layers);
+  for (size_t i = 0; i < layers_.size(); ++i) {
+    const at::Tensor planes = data_[static_cast<int64_t>(i)].permute({0, 1, 3, 2, 4});
+    cache.keys[layers_[i]] = planes[0];
+    cache.values[layers_[i]] = planes[1];
+  }
+  cache.selected = selected_;
+  return cache;
+}
+
+KvCache SelectRows(const KvCache& cache, const std::vector<int64_t>& rows) {
+  const at::Tensor index = at::tensor(rows, at::kLong).to(cache.valid.device());
+  KvCache selected;
+  for (const at::Tensor& keys : cache.keys) selected.keys.push_back(keys.index_select(0, index));
+  for (const at::Tensor& values : cache.values) {
+    selected.values.push_back(values.index_select(0, index));
+  }
+  selected.valid = cache.valid.index_select(0, index);
+  selected.lengths = cache.lengths.index_select(0, index);
+  return selected;
+}
+
+bool RowChanged(const KvCache& before, const KvCache& after, int64_t row) {
+  for (size_t layer = 0; layer < before.keys.size(); ++layer) {
+    if (!before.keys[layer][row].equal(after.keys[layer][row])) return true;
+    if (!before.values[layer][row].equal(after.values[layer][row])) return true;
+  }
+  return false;
+}
+
+}  // namespace qc2c

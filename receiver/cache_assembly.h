@@ -1,0 +1,56 @@
+// From received messages to the tensors that the fuser reads.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "common/codec/codec.h"
+#include "common/fuser/fuser.h"
+#include "common/wire/frame_codec.h"
+#include "receiver/sharer_link.h"
+
+namespace qc2c {
+
+// A frame that was proved right, and its bytes.
+struct ReceivedFrame {
+  KvFrame frame;
+  WireBytes bytes;
+};
+
+// Reads the messages against what was asked for. `bytes` of the messages that were read are added to
+// `counted` even when the frame is refused.
+absl::StatusOr<ReceivedFrame> ReadFrame(const SharedMessages& shared,
+                                        const FrameExpectation& expectation, WireBytes& counted);
+
+// The sharer's side of one batch, filled row by row.
+class SharerCacheBuilder {
+ public:
+  // Nothing is selected yet. `num_slots` is the longest row's fused tokens; the tensors live on
+  // `options.device` in `options.dtype`.
+  SharerCacheBuilder(const KvLayout& sharer, const std::vector<int32_t>& layers, int64_t batch_size,
+                     int64_t num_slots, const ModelOptions& options);
+
+  // Decodes `frame` into row `row`: its token at position p goes to slot p + shift, tokens that leave
+  // [0, row_slots) are dropped. Errors as DecodeCache.
+  absl::Status SetRow(int64_t row, const KvFrame& frame, int64_t row_slots, int64_t shift = 0);
+  // Zeros at every slot of the row: what remains of a gain then is not communication.
+  void SetZeroRow(int64_t row, int64_t row_slots);
+
+  SharerCache Build() const;
+
+ private:
+  KvLayout layout_;
+  std::vector<int32_t> layers_;
+  at::Tensor data_;      // [layers, 2, B, T, H, D], token-major as the frame's blocks are
+  at::Tensor selected_;  // [B, T] bool
+};
+
+// The given rows of a cache, in this order.
+KvCache SelectRows(const KvCache& cache, const std::vector<int64_t>& rows);
+
+// Whether row `row` differs between the two caches in any layer.
+bool RowChanged(const KvCache& before, const KvCache& after, int64_t row);
+
+}  // namespace qc2c

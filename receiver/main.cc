@@ -1,0 +1,99 @@
+// qc2c-receiver: answers questions, alone or with what a sharer handed over.
+//
+//   qc2c-receiver --model DIR --fuser DIR --sharer unix:/run/qc2c/sharer.sock
+//                 --listen unix:/run/qc2c/receiver.sock [--metrics 127.0.0.1:9102]
+#include <CLI/CLI.hpp>
+
+#include <chrono>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/hash.h"
+#include "common/base/status_macros.h"
+#include "common/fuser/fuser.h"
+#include "common/obs/metrics.h"
+#include "common/obs/qc2c_metrics.h"
+#include "common/rpc/stop_signals.h"
+#include "common/serving/daemon.h"
+#include "common/serving/language_model.h"
+#include "common/wire/frame_codec.h"
+#include "receiver/service.h"
+#include "receiver/sharer_link.h"
+
+namespace qc2c {
+namespace {
+
+struct ReceiverOptions {
+  DaemonOptions daemon;
+  std::string fuser;
+  std::string sharer;
+  int64_t sharer_patience_ms = 30000;
+  int64_t sharer_timeout_ms = 30000;
+  int workers = 2;
+};
+
+// Both models must read the same tokens: slot i of one cache is fused with slot i of the other.
+absl::Status CheckTokenizers(const LanguageModel& receiver, const v1::ModelCard& sharer) {
+  if (receiver.tokenizer.hash() == sharer.tokenizer_hash()) return absl::OkStatus();
+  return absl::FailedPreconditionError(absl::StrCat(
+      "tokenizer_hash: the sharer's model '", sharer.model(), "' has ",
+      HashText(sharer.tokenizer_hash()), ", expected ", HashText(receiver.tokenizer.hash()),
+      " as the receiver's model '", receiver.name, "'"));
+}
+
+absl::Status Run(const ReceiverOptions& options) {
+  RETURN_IF_ERROR(PrepareProcess(options.daemon));
+  ASSIGN_OR_RETURN(const ModelOptions model_options, options.daemon.Model());
+  ASSIGN_OR_RETURN(const LanguageModel language_model,
+                   LanguageModel::Load(options.daemon.model, model_options));
+  ASSIGN_OR_RETURN(const std::unique_ptr<SharerLink> sharer,
+                   SharerLink::Connect({.address = options.sharer,
+                                        .access = AccessOf(options.daemon),
+                                        .patience = std::chrono::milliseconds(options.sharer_patience_ms),
+                                        .timeout = std::chrono::milliseconds(options.sharer_timeout_ms)}));
+  RETURN_IF_ERROR(CheckTokenizers(language_model, sharer->card()));
+  ASSIGN_OR_RETURN(const KvLayout sharer_layout, LayoutFromProto(sharer->card().layout()));
+  ASSIGN_OR_RETURN(const Fuser fuser,
+                   Fuser::Load(options.fuser, language_model.model.config().Layout(), sharer_layout,
+                               model_options));
+  Metrics registry;
+  Qc2cMetrics metrics(registry);
+  ReceiverService service({language_model, fuser, *sharer, metrics}, options.daemon.Limits(),
+                          options.workers);
+  return Serve(options.daemon,
+               {.program = "qc2c-receiver",
+                .service = {v1::Receiver::service_full_name(), &service},
+                .metrics = registry,
+                .ready = {{"model", language_model.name},
+                          {"layout", language_model.model.config().Layout().ToString()},
+                          {"device", options.daemon.device},
+                          {"dtype", options.daemon.dtype},
+                          {"sharer", sharer->card().model()},
+                          {"fuser", HashText(fuser.fingerprint())},
+                          {"codecs", SchemeNames()}},
+                .stop_admitting = [&] { service.Shutdown(); }});
+}
+
+}  // namespace
+}  // namespace qc2c
+
+int main(int argc, char** argv) {
+  qc2c::BlockStopSignals();
+  CLI::App app("Answers questions, alone or fused with a sharer's KV cache.", "qc2c-receiver");
+  qc2c::ReceiverOptions options;
+  qc2c::AddDaemonFlags(app, options.daemon);
+  app.add_option("--fuser", options.fuser, "Fuser folder for this (sharer, receiver) pair")->required();
+  app.add_option("--sharer", options.sharer, "The sharer: unix:PATH or HOST:PORT")->required();
+  app.add_option("--sharer-patience-ms", options.sharer_patience_ms,
+                 "Milliseconds to wait for the sharer at start")
+      ->capture_default_str()
+      ->check(CLI::NonNegativeNumber);
+  app.add_option("--sharer-timeout-ms", options.sharer_timeout_ms,
+                 "Milliseconds that one call to the sharer may take")
+      ->capture_default_str()
+      ->check(CLI::PositiveNumber);
+  app.add_option("--workers", options.workers, "Batches under way at a time")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 16));
+  return qc2c::RunProgram(app, argc, argv, [&] { return qc2c::Run(options); });
+}

@@ -1,0 +1,50 @@
+// qc2c-sharer: reads prompts and hands over what it understood, as a KV cache or as text.
+//
+//   qc2c-sharer --model DIR --listen unix:/run/qc2c/sharer.sock [--metrics 127.0.0.1:9101]
+#include <CLI/CLI.hpp>
+
+#include "common/base/status_macros.h"
+#include "common/obs/metrics.h"
+#include "common/obs/qc2c_metrics.h"
+#include "common/rpc/stop_signals.h"
+#include "common/serving/daemon.h"
+#include "common/serving/language_model.h"
+#include "sharer/service.h"
+
+namespace qc2c {
+namespace {
+
+absl::Status Run(const DaemonOptions& options, uint32_t chunk_bytes) {
+  RETURN_IF_ERROR(PrepareProcess(options));
+  ASSIGN_OR_RETURN(const ModelOptions model_options, options.Model());
+  ASSIGN_OR_RETURN(const LanguageModel language_model,
+                   LanguageModel::Load(options.model, model_options));
+  Metrics registry;
+  Qc2cMetrics metrics(registry);
+  SharerService service(language_model, metrics, options.Limits(), chunk_bytes);
+  return Serve(options, {.program = "qc2c-sharer",
+                         .service = {v1::Sharer::service_full_name(), &service},
+                         .metrics = registry,
+                         .ready = {{"model", language_model.name},
+                                   {"layout", language_model.model.config().Layout().ToString()},
+                                   {"device", options.device},
+                                   {"dtype", options.dtype},
+                                   {"codecs", SchemeNames()}},
+                         .stop_admitting = [&] { service.Shutdown(); }});
+}
+
+}  // namespace
+}  // namespace qc2c
+
+int main(int argc, char** argv) {
+  qc2c::BlockStopSignals();
+  CLI::App app("Serves a language model's KV cache, quantized and pruned, over gRPC.", "qc2c-sharer");
+  qc2c::DaemonOptions options;
+  qc2c::AddDaemonFlags(app, options);
+  uint32_t chunk_bytes = qc2c::kDefaultChunkBytes;
+  app.add_option("--chunk-bytes", chunk_bytes,
+                 "Bytes of codes and scales in one message; a smaller cache is one message")
+      ->capture_default_str()
+      ->check(CLI::Range(qc2c::kMinChunkBytes, qc2c::kMaxChunkBytes));
+  return qc2c::RunProgram(app, argc, argv, [&] { return qc2c::Run(options, chunk_bytes); });
+}

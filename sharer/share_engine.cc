@@ -1,0 +1,148 @@
+#include "sharer/share_engine.h"
+
+#include <ATen/core/grad_mode.h>
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/status_macros.h"
+#include "common/model/model.h"
+#include "common/wire/frame_codec.h"
+
+namespace qc2c {
+namespace {
+
+absl::Status CheckLayers(const std::vector<int32_t>& layers, const KvLayout& layout) {
+  if (layers.empty()) return absl::InvalidArgumentError("layers is empty: expected at least one");
+  for (size_t i = 0; i < layers.size(); ++i) {
+    if (layers[i] < 0 || layers[i] >= layout.num_layers) {
+      return absl::InvalidArgumentError(absl::StrCat("layers[", i, "] is ", layers[i],
+                                                     ": expected 0 to ", layout.num_layers - 1));
+    }
+    if (i > 0 && layers[i] <= layers[i - 1]) {
+      return absl::InvalidArgumentError(absl::StrCat("layers[", i, "] is ", layers[i], " after ",
+                                                     layers[i - 1], ": expected ascending layers"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckIds(const v1::ShareRequest& request, const LanguageModel& language_model) {
+  const ModelConfig& config = language_model.model.config();
+  if (request.ids().empty()) {
+    return absl::InvalidArgumentError("ids is empty: expected at least one token");
+  }
+  if (request.ids_size() > config.max_positions) {
+    return absl::InvalidArgumentError(absl::StrCat("ids has ", request.ids_size(),
+                                                   " tokens: model '", language_model.name,
+                                                   "' has ", config.max_positions, " positions"));
+  }
+  for (int i = 0; i < request.ids_size(); ++i) {
+    if (request.ids(i) >= static_cast<uint32_t>(config.vocab_size)) {
+      return absl::InvalidArgumentError(absl::StrCat("ids[", i, "] is ", request.ids(i),
+                                                     ": the vocabulary of model '",
+                                                     language_model.name, "' has ",
+                                                     config.vocab_size, " tokens"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<ShareJob> MakeShareJob(const LanguageModel& language_model,
+                                      const v1::ShareRequest& request,
+                                      uint32_t default_chunk_bytes) {
+  const uint64_t fingerprint = language_model.model.fingerprint();
+  if (request.model_fingerprint() != 0 && request.model_fingerprint() != fingerprint) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "model_fingerprint is ", absl::Hex(request.model_fingerprint()), ": model '",
+        language_model.name, "' is ", absl::Hex(fingerprint)));
+  }
+  RETURN_IF_ERROR(CheckIds(request, language_model));
+  ShareJob job;
+  ASSIGN_OR_RETURN(job.codec, CodecFromProto(request.codec()));
+  job.ids.assign(request.ids().begin(), request.ids().end());
+  job.layers.assign(request.layers().begin(), request.layers().end());
+  RETURN_IF_ERROR(CheckLayers(job.layers, language_model.model.config().Layout()));
+  job.chunk_bytes = request.chunk_bytes() != 0 ? request.chunk_bytes() : default_chunk_bytes;
+  if (job.chunk_bytes < kMinChunkBytes || job.chunk_bytes > kMaxChunkBytes) {
+    return absl::InvalidArgumentError(absl::StrCat("chunk_bytes is ", job.chunk_bytes,
+                                                   ": expected ", kMinChunkBytes, " to ",
+                                                   kMaxChunkBytes));
+  }
+  return job;
+}
+
+ShareEngine::ShareEngine(const LanguageModel& language_model, Qc2cMetrics& metrics,
+                         const BatchLimits& limits)
+    : language_model_(language_model),
+      metrics_(metrics),
+      queue_("share", limits),
+      worker_([this] { Work(); }) {}
+
+ShareEngine::~ShareEngine() { Shutdown(); }
+
+absl::Status ShareEngine::Submit(ShareJob job) { return queue_.Push(std::move(job)); }
+
+void ShareEngine::Shutdown() {
+  queue_.Close();
+  if (worker_.joinable()) worker_.join();
+}
+
+void ShareEngine::Work() {
+  while (true) {
+    std::vector<ShareJob> batch = queue_.PopBatch();
+    if (batch.empty()) return;
+    DropCancelled(batch);
+    if (!batch.empty()) Share(std::move(batch));
+  }
+}
+
+void ShareEngine::Share(std::vector<ShareJob> batch) {
+  const at::NoGradGuard no_grad;
+  const Clock::time_point start = Clock::now();
+  metrics_.batch_size.Observe(static_cast<double>(batch.size()));
+  std::vector<std::vector<int32_t>> prompts;
+  for (const ShareJob& job : batch) prompts.push_back(job.ids);
+  const TokenBatch tokens =
+      TokenBatch::FromSequences(prompts, language_model_.model.options().device);
+  const absl::StatusOr<ForwardResult> prefill = language_model_.model.Forward(tokens, nullptr);
+  const uint64_t prefill_us = MicrosecondsSince(start);
+  for (size_t row = 0; row < batch.size(); ++row) {
+    ShareJob& job = batch[row];
+    if (!prefill.ok()) {
+      job.finish(prefill.status());
+      continue;
+    }
+    if (job.cancelled && job.cancelled()) {
+      job.finish(absl::CancelledError("the caller went away"));
+      continue;
+    }
+    absl::StatusOr<SharedCache> shared = Encode(job, prefill->cache, static_cast<int64_t>(row));
+    if (shared.ok()) {
+      shared->times.set_queue_us(MicrosecondsBetween(job.arrived, start));
+      shared->times.set_sharer_prefill_us(prefill_us);
+      metrics_.ObserveStage(Stage::kQueue, shared->times.queue_us());
+      metrics_.ObserveStage(Stage::kSharerPrefill, prefill_us);
+      metrics_.ObserveStage(Stage::kEncode, shared->times.encode_us());
+    }
+    job.finish(std::move(shared));
+  }
+}
+
+absl::StatusOr<SharedCache> ShareEngine::Encode(const ShareJob& job, const KvCache& cache,
+                                                int64_t row) {
+  const Clock::time_point start = Clock::now();
+  const KvLayout layout = language_model_.model.config().Layout();
+  const KvCacheView view = ViewOfRow(cache, row, job.num_tokens(), job.layers, layout);
+  ASSIGN_OR_RETURN(KvFrame frame, EncodeCache(view, job.layers, job.codec));
+  frame.model_fingerprint = language_model_.model.fingerprint();
+  SharedCache shared;
+  ASSIGN_OR_RETURN(shared.messages, WriteFrame(frame, job.chunk_bytes));
+  shared.num_kept = static_cast<uint32_t>(frame.positions.size());
+  shared.times.set_encode_us(MicrosecondsSince(start));
+  return shared;
+}
+
+}  // namespace qc2c

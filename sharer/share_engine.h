@@ -1,0 +1,68 @@
+// Prefills prompts in batches and encodes their caches: the sharer's half of the way of one question.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "common/codec/codec.h"
+#include "common/obs/qc2c_metrics.h"
+#include "common/serving/batch_queue.h"
+#include "common/serving/job.h"
+#include "common/serving/language_model.h"
+#include "qc2c/v1/sharer.pb.h"
+
+namespace qc2c {
+
+// A cache on its way out.
+struct SharedCache {
+  std::vector<std::string> messages;  // serialized CacheChunk, in stream order
+  v1::StageTimes times;
+  uint32_t num_kept = 0;
+};
+
+struct ShareJob {
+  std::vector<int32_t> ids;  // checked against the model
+  CodecSpec codec;
+  std::vector<int32_t> layers;
+  uint32_t chunk_bytes = 0;
+  std::function<bool()> cancelled;                          // polled between stages
+  std::function<void(absl::StatusOr<SharedCache>)> finish;  // called exactly once, on a worker thread
+  Clock::time_point arrived = Clock::now();
+
+  int64_t num_tokens() const { return static_cast<int64_t>(ids.size()); }
+};
+
+// Turns a request into a job without its callbacks. INVALID_ARGUMENT or FAILED_PRECONDITION naming the
+// field: ids empty, outside the vocabulary or beyond the context, layers not ascending or not there,
+// codec, chunk_bytes, another model.
+absl::StatusOr<ShareJob> MakeShareJob(const LanguageModel& language_model,
+                                      const v1::ShareRequest& request, uint32_t default_chunk_bytes);
+
+// Thread-safe. The language model and the metrics must outlive it.
+class ShareEngine {
+ public:
+  ShareEngine(const LanguageModel& language_model, Qc2cMetrics& metrics, const BatchLimits& limits);
+  ~ShareEngine();  // Shutdown
+
+  // RESOURCE_EXHAUSTED or UNAVAILABLE (then job.finish is not called).
+  absl::Status Submit(ShareJob job);
+  // Finishes what waits, then stops the worker.
+  void Shutdown();
+
+ private:
+  void Work();
+  void Share(std::vector<ShareJob> batch);
+  absl::StatusOr<SharedCache> Encode(const ShareJob& job, const KvCache& cache, int64_t row);
+
+  const LanguageModel& language_model_;
+  Qc2cMetrics& metrics_;
+  BatchQueue<ShareJob> queue_;
+  std::jthread worker_;
+};
+
+}  // namespace qc2c
