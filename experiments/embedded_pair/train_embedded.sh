@@ -1,22 +1,22 @@
 #!/usr/bin/env bash
 # Re-creates everything in data/embedded from one seed: world, three language models, two fusers.
 #
-#   train_embedded.sh QC2C PYTHON OUT [WORK]
+#   ./run train-embedded [OUT [WORK]]
 #
-# QC2C is the driver program, PYTHON has the tokenizers package, OUT gets what is committed. WORK holds
-# the training documents, checkpoints and loss logs (default: train-embedded beside QC2C's folder): a run
-# that was stopped continues there. DEVICE=cuda trains on a GPU.
+# OUT gets what is committed (default: data/embedded). WORK holds the training documents, checkpoints and
+# loss logs (default: train-embedded in the build folder): a run that was stopped continues there.
+# Environment: BUILD_DIR and QC2C_PYTHON as ./run sets them; DEVICE=cuda trains on a GPU.
 set -euo pipefail
 
-if (( $# < 3 || $# > 4 )); then
-  sed -n '2,8s/^# \{0,1\}//p' "$0" >&2
+if (( $# > 2 )); then
+  echo "usage: ./run train-embedded [OUT [WORK]]" >&2
   exit 64
 fi
-qc2c=$(realpath "$1")
-python=$2
-out=$(realpath -m "$3")
-work=$(realpath -m "${4:-$(dirname "$qc2c")/../train-embedded}")
 source_dir=$(cd "$(dirname "$0")/../.." && pwd)
+qc2c=$(realpath "$BUILD_DIR/bin/qc2c")
+python=$QC2C_PYTHON
+out=$(realpath -m "${1:-$source_dir/data/embedded}")
+work=$(realpath -m "${2:-$BUILD_DIR/train-embedded}")
 recipes=$source_dir/experiments/recipes
 device=${DEVICE:-cpu}
 receiver=receiver-qwen3
@@ -31,10 +31,10 @@ train_lm() {  # MODEL DOCUMENTS
     --documents "$work/$2.jsonl" --check-documents "$work/$2_check.jsonl" --state "$work/$1"
 }
 
-train_fuser() {  # SHARER
+train_fuser() {  # SHARER THREADS
   local pair=$receiver+sharer-$1
   "$qc2c" train fuser --config "$recipes/train_fuser_$1.yaml" --receiver "$out/$receiver" \
-    --sharer "$out/sharer-$1" --fuser "$out/$pair" --device "$device" --threads 1 \
+    --sharer "$out/sharer-$1" --fuser "$out/$pair" --device "$device" --threads "$2" \
     --documents "$work/fuser.jsonl" --check-documents "$work/fuser_check.jsonl" --state "$work/$pair"
 }
 
@@ -47,9 +47,9 @@ train_lm "$receiver" receiver
 train_lm sharer-llama sharer &
 second=$!
 wait "$first"
-train_fuser qwen2
+train_fuser qwen2 1
 wait "$second"
-train_fuser llama
+train_fuser llama 2  # nothing else runs any more
 
 "$python" "$source_dir/experiments/embedded_pair/training_log.py" --out "$out" --work "$work" \
   --qc2c "$qc2c" --device "$device"

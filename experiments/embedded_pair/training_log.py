@@ -12,6 +12,7 @@ import platform
 import subprocess
 
 RECEIVER = "receiver-qwen3"
+NOT_SUMMED = ("SHA256SUMS", "training.log", "README.md")
 SHARERS = ("sharer-qwen2", "sharer-llama")
 
 
@@ -55,10 +56,11 @@ def main() -> None:
     parser.add_argument("--work", type=pathlib.Path, required=True)
     parser.add_argument("--qc2c", required=True)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--machine", help="its name, if the logs in --work come from another one")
     arguments = parser.parse_args()
     out, work = arguments.out, arguments.work
 
-    text = [f"machine: {machine(arguments.device)}", ""]
+    text = [f"machine: {arguments.machine or machine(arguments.device)}", ""]
     for name in (RECEIVER, *SHARERS, *(f"{RECEIVER}+{sharer}" for sharer in SHARERS)):
         text += [
             f"{name}: share of right answers (first token, argmax over the vocabulary) by kind"
@@ -72,9 +74,7 @@ def main() -> None:
     (out / "training.log").write_text("\n".join(text), encoding="utf-8")
 
     files = sorted(
-        path
-        for path in out.rglob("*")
-        if path.is_file() and path.name not in ("SHA256SUMS", "training.log")
+        path for path in out.rglob("*") if path.is_file() and path.name not in NOT_SUMMED
     )
     sums = [
         f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(out).as_posix()}\n"
