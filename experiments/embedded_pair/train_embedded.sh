@@ -20,36 +20,41 @@ work=$(realpath -m "${2:-$BUILD_DIR/train-embedded}")
 recipes=$source_dir/experiments/recipes
 device=${DEVICE:-cpu}
 receiver=receiver-qwen3
-fusers=(qwen2 llama)
 mkdir -p "$out" "$work"
 
-# The children of this shell: a stop must not leave one behind.
+# The background trainer is started as a simple command, so that $! is the program itself and a stop
+# leaves none behind.
 trap 'kill $(jobs -p) 2>/dev/null || true' EXIT
 
-train_lm() {  # MODEL DOCUMENTS
-  "$qc2c" train lm --config "$recipes/train_$1.yaml" --model "$out/$1" --device "$device" \
-    --documents "$work/$2.jsonl" --check-documents "$work/$2_check.jsonl" --state "$work/$1"
+lm() {  # MODEL DOCUMENTS -> train
+  train=("$qc2c" train lm --config "$recipes/train_$1.yaml" --model "$out/$1" --device "$device"
+    --documents "$work/$2.jsonl" --check-documents "$work/$2_check.jsonl" --state "$work/$1")
 }
 
-train_fuser() {  # SHARER THREADS
+fuser() {  # SHARER THREADS -> train
   local pair=$receiver+sharer-$1
-  "$qc2c" train fuser --config "$recipes/train_fuser_$1.yaml" --receiver "$out/$receiver" \
-    --sharer "$out/sharer-$1" --fuser "$out/$pair" --device "$device" --threads "$2" \
-    --documents "$work/fuser.jsonl" --check-documents "$work/fuser_check.jsonl" --state "$work/$pair"
+  train=("$qc2c" train fuser --config "$recipes/train_fuser_$1.yaml" --receiver "$out/$receiver"
+    --sharer "$out/sharer-$1" --fuser "$out/$pair" --device "$device" --threads "$2"
+    --documents "$work/fuser.jsonl" --check-documents "$work/fuser_check.jsonl" --state "$work/$pair")
 }
 
 # Two processes of one thread each: two threads in one process are slower, and spin when the cores are
 # busy. The receiver is the shortest, so the second sharer starts when it is done.
 "$python" "$source_dir/experiments/embedded_pair/world.py" --out "$out" --documents "$work"
-train_lm sharer-qwen2 sharer &
+lm sharer-qwen2 sharer
+"${train[@]}" &
 first=$!
-train_lm "$receiver" receiver
-train_lm sharer-llama sharer &
+lm "$receiver" receiver
+"${train[@]}"
+lm sharer-llama sharer
+"${train[@]}" &
 second=$!
 wait "$first"
-train_fuser qwen2 1
+fuser qwen2 1
+"${train[@]}"
 wait "$second"
-train_fuser llama 2  # nothing else runs any more
+fuser llama 2  # nothing else runs any more
+"${train[@]}"
 
 "$python" "$source_dir/experiments/embedded_pair/training_log.py" --out "$out" --work "$work" \
   --qc2c "$qc2c" --device "$device"
