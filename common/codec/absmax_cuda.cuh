@@ -40,16 +40,29 @@ __device__ inline float LoadDeviceScale(const uint8_t* scales, uint32_t index, S
                                   : Element<DType::kBf16>::Widen(bits);
 }
 
-// AbsmaxCode of the CPU. The product with the reciprocal is within 2^-22 of the quotient (relative,
-// so 2^-14 at most here), so the true division is needed only near a tie.
-__device__ inline int DeviceCode(float x, float scale, float reciprocal, float qmax) {
-  float quotient = __fmul_rn(x, reciprocal);
-  float nearest = rintf(quotient);
-  if (fabsf(fabsf(quotient - nearest) - 0.5f) < 0x1p-10f) {
-    quotient = __fdiv_rn(x, scale);
-    nearest = rintf(quotient);
+// AbsmaxCode of the CPU for a chunk: the code of value i is the low bits of codes[i].
+//
+// Adding 1.5 * 2^23 rounds to an integer, ties to even, as on the CPU. The product with the
+// reciprocal is within 2^-22 of the quotient (relative, so 2^-15 at most here), which decides
+// nothing unless the quotient is near a tie; only then is the chunk divided. No clamp: by the
+// derivation in absmax.h no quotient reaches qmax + 1/2. A scale of 0 comes with a reciprocal of 0
+// and gives codes of 0.
+__device__ inline void ChunkCodes(const float (&values)[kChunk], float scale, float reciprocal,
+                                  uint32_t (&codes)[kChunk]) {
+  constexpr float kMagic = 0x1.8p23f;
+  float farthest = 0.0f;  // from the nearest integer, of any value
+#pragma unroll
+  for (uint32_t i = 0; i < kChunk; ++i) {
+    const float quotient = __fmul_rn(values[i], reciprocal);
+    const float shifted = __fadd_rn(quotient, kMagic);
+    codes[i] = __float_as_uint(shifted);
+    farthest = fmaxf(farthest, fabsf(__fsub_rn(quotient, __fsub_rn(shifted, kMagic))));
   }
-  return static_cast<int>(fmaxf(fminf(nearest, qmax), -qmax));
+  if (farthest < 0.5f - 0x1p-10f) return;
+#pragma unroll
+  for (uint32_t i = 0; i < kChunk; ++i) {
+    codes[i] = __float_as_uint(__fadd_rn(__fdiv_rn(values[i], scale), kMagic));
+  }
 }
 
 // The largest magnitude of each group of an axis over tokens, into args.group_max.
@@ -125,11 +138,8 @@ __global__ void EncodeAbsmaxKernel(CudaBlocks args) {
       args.data + block.codes_offset + static_cast<uint64_t>(place.row) * Packing::RowBytes(dim);
   for (uint32_t d = first; d < dim; d += kLanes * kChunk) {
     if (d != first) LoadChunk<kType>(row + d, dim - d, args.access, kept);
-    int codes[kChunk];
-#pragma unroll
-    for (uint32_t i = 0; i < kChunk; ++i) {
-      codes[i] = scale > 0.0f ? DeviceCode(kept[i], scale, reciprocal, kMaxCode) : 0;
-    }
+    uint32_t codes[kChunk];
+    ChunkCodes(kept, scale, reciprocal, codes);
     Packing::Pack(codes, dim - d, args.access, out + Packing::RowBytes(d));
   }
 }

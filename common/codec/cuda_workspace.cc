@@ -9,7 +9,7 @@
 namespace qc2c {
 namespace {
 
-constexpr size_t kMaxPooledBytes = size_t{256} << 20;
+constexpr size_t kMaxPooledBytes = size_t{1} << 30;
 
 struct Pool {
   std::mutex mutex;

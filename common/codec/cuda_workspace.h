@@ -18,7 +18,7 @@ struct CudaWorkspace {
 };
 
 // A workspace for one caller at a time. Goes back to the process's pool at the end of the lease,
-// after its stream has run dry; one with more than 256 MiB or a failed stream is freed instead.
+// after its stream has run dry; one with more than 1 GiB or a failed stream is freed instead.
 // Leases may be taken from any thread.
 class CudaWorkspaceLease {
  public:

@@ -90,7 +90,7 @@ TEST(DecodeCacheTest, RefusesEveryFieldThatDoesNotFit) {
       {[](KvFrame& f) { f.blocks[3].codes_offset = 8; }, "layer 1 value has codes at 8"},
       {[](KvFrame& f) { f.blocks[3].codes_offset = f.data.size(); }, "layer 1 value has codes at"},
       {[](KvFrame& f) { f.blocks[5].scales_offset = ~size_t{15}; }, "layer 2 value has scales at"},
-      {[](KvFrame& f) { f.data.resize(f.data.size() - 16); }, "layer 2 value has scales at"},
+      {[](KvFrame& f) { f.data.erase(f.data.end() - 16, f.data.end()); }, "layer 2 value has scales at"},
       {[](KvFrame& f) { f.data.clear(); }, "layer 0 key has codes at 0 of 0"},
       {[&](KvFrame& f) { std::memcpy(&f.data[f.blocks[2].scales_offset + 4], &infinite, 2); },
        "layer 1 key has scale 2 of"},

@@ -9,12 +9,12 @@ struct Int4Packing {
   static __device__ uint32_t RowBytes(uint32_t head_dim) { return (head_dim + 1) / 2; }
 
   // The eight codes as one word, value i in nibble i. Values past the row's end are zero already.
-  static __device__ void Pack(const int (&codes)[kChunk], uint32_t count, RowAccess access,
+  static __device__ void Pack(const uint32_t (&codes)[kChunk], uint32_t count, RowAccess access,
                               uint8_t* out) {
     uint32_t word = 0;
 #pragma unroll
     for (uint32_t i = 0; i < kChunk; ++i) {
-      word |= static_cast<uint32_t>(codes[i] & 0xf) << (4 * i);
+      word |= (codes[i] & 0xfu) << (4 * i);
     }
     if (access == RowAccess::kVector) {
       *reinterpret_cast<uint32_t*>(out) = word;

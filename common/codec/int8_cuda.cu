@@ -8,15 +8,15 @@ struct Int8Packing {
 
   static __device__ uint32_t RowBytes(uint32_t head_dim) { return head_dim; }
 
-  static __device__ void Pack(const int (&codes)[kChunk], uint32_t count, RowAccess access,
+  static __device__ void Pack(const uint32_t (&codes)[kChunk], uint32_t count, RowAccess access,
                               uint8_t* out) {
     if (access == RowAccess::kVector) {
-      uint32_t words[2] = {0, 0};
-#pragma unroll
-      for (uint32_t i = 0; i < kChunk; ++i) {
-        words[i / 4] |= static_cast<uint32_t>(codes[i] & 0xff) << (8 * (i % 4));
-      }
-      *reinterpret_cast<uint2*>(out) = make_uint2(words[0], words[1]);
+      // The low bytes of four codes make a word.
+      *reinterpret_cast<uint2*>(out) =
+          make_uint2(__byte_perm(__byte_perm(codes[0], codes[1], 0x0040),
+                                 __byte_perm(codes[2], codes[3], 0x0040), 0x5410),
+                     __byte_perm(__byte_perm(codes[4], codes[5], 0x0040),
+                                 __byte_perm(codes[6], codes[7], 0x0040), 0x5410));
       return;
     }
 #pragma unroll

@@ -136,8 +136,10 @@ __device__ inline RowPlace PlaceOfThread(const CudaBlocks& args) {
   RowPlace place;
   place.row = blockIdx.x * kRowsPerBlock + threadIdx.x / kLanes;
   place.active = place.row < args.num_tokens * args.num_heads;
-  place.token = place.row / args.num_heads;
-  place.head = place.row % args.num_heads;
+  // Real head counts are powers of two, and a division costs as much as a chunk.
+  const uint32_t heads = args.num_heads;
+  place.token = (heads & (heads - 1)) == 0 ? place.row >> (31 - __clz(heads)) : place.row / heads;
+  place.head = place.row - place.token * heads;
   place.lane = threadIdx.x % kLanes;
   place.group = 0xffu << (threadIdx.x & 24u);
   return place;
