@@ -62,16 +62,17 @@ fn render(template: &ChatTemplate, variables: &str) -> Result<String, String> {
     let variables: serde_json::Value =
         serde_json::from_str(variables).map_err(|e| format!("the variables: {e}"))?;
     let compiled = template.environment.get_template(NAME).map_err(|e| describe(&e))?;
-    compiled
-        .render(context! { ..Value::from_serialize(&variables) })
-        .map_err(|e| describe(&e))
+    compiled.render(context! { ..Value::from_serialize(&variables) }).map_err(|e| describe(&e))
 }
 
 /// The error with its line and everything that caused it, on one line.
 fn describe(error: &Error) -> String {
     let mut message = match error.kind() {
         ErrorKind::OutOfFuel => {
-            format!("the rendering took more steps than allowed (line {})", error.line().unwrap_or(0))
+            format!(
+                "the rendering took more steps than allowed (line {})",
+                error.line().unwrap_or(0)
+            )
         }
         _ => error.to_string(),
     };

@@ -47,7 +47,8 @@ pub fn format(out: &mut Output, state: &State, value: &Value) -> Result<(), Erro
 
 /// `datetime.now().strftime(format)`: local time, the C library's formats, as in Python.
 pub fn strftime_now(format: String) -> Result<String, Error> {
-    let invalid = |why: &str| Error::new(ErrorKind::InvalidOperation, format!("strftime_now: {why}"));
+    let invalid =
+        |why: &str| Error::new(ErrorKind::InvalidOperation, format!("strftime_now: {why}"));
     // A leading character tells an empty result from one that did not fit.
     let format = CString::new(format!(" {format}")).map_err(|_| invalid("NUL in the format"))?;
     let mut buffer = [0u8; 1024];
