@@ -37,7 +37,7 @@ int Run(const std::vector<std::string>& typed, const std::string& command_line) 
   qc2c::AddEvalCommand(app, command_line);
   qc2c::AddReportCommand(app);
   qc2c::AddPlotCommand(app);
-  qc2c::AddTrainCommand(app, &trained);
+  qc2c::AddTrainCommand(app, qc2c::StopRequested, &trained);
   absl::StatusOr<std::vector<std::string>> arguments = typed;
   if (TakesFlagFile(typed)) arguments = qc2c::ExpandFlagFiles(typed);
   try {

@@ -3,9 +3,12 @@
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
 #include "experiments/train/recipe.h"
@@ -21,6 +24,7 @@ struct Overrides {
   std::string documents, check_documents, state, device;
   std::string model, receiver, sharer, fuser;
   int threads = 0;
+  std::function<bool()> stop_requested;
 };
 
 void AddTrainingFlags(CLI::App& command, Overrides& flags) {
@@ -43,6 +47,11 @@ absl::Status Apply(const Overrides& flags, TrainingOptions& training) {
   if (!flags.state.empty()) training.state = flags.state;
   if (!flags.device.empty()) training.device = flags.device;
   if (flags.threads > 0) training.threads = flags.threads;
+  training.stop_requested = flags.stop_requested;
+  if (training.device != "cpu" && !absl::StartsWith(training.device, "cuda")) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("device: '", training.device, "', expected cpu or cuda"));
+  }
   if (training.documents.empty()) return absl::InvalidArgumentError("documents: missing");
   if (training.state.empty()) return absl::InvalidArgumentError("state: missing");
   return absl::OkStatus();
@@ -82,10 +91,11 @@ absl::Status RunCheck(const CheckRequest& request) {
 
 }  // namespace
 
-void AddTrainCommand(CLI::App& app, absl::Status* result) {
+void AddTrainCommand(CLI::App& app, std::function<bool()> stop_requested, absl::Status* result) {
   CLI::App* train = app.add_subcommand("train", "Train a language model or a fuser, or score them");
   train->require_subcommand(1);
   auto flags = std::make_shared<Overrides>();
+  flags->stop_requested = std::move(stop_requested);
 
   CLI::App* lm = train->add_subcommand("lm", "Train a language model from scratch");
   AddTrainingFlags(*lm, *flags);

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <string>
 #include <vector>
@@ -47,7 +48,8 @@ struct TrainingOptions {
   int64_t check_every = 250;
   int64_t log_every = 10;
   int threads = 1;
-  std::string device = "cpu";  // cpu or cuda
+  std::string device = "cpu";            // cpu or cuda
+  std::function<bool()> stop_requested;  // asked after each step; may be empty
 
   int64_t TotalSteps() const;
 };

@@ -80,8 +80,13 @@ absl::Status RunTraining(TrainingTask& task, const DocumentPools& documents,
     if (!check_documents.empty() && (last || record.step % options.check_every == 0)) {
       RETURN_IF_ERROR(Check(task, check_documents, record.step, log));
     }
-    if (last || record.step % options.checkpoint_every == 0) {
+    const bool stop = !last && options.stop_requested && options.stop_requested();
+    if (last || stop || record.step % options.checkpoint_every == 0) {
       RETURN_IF_ERROR(SaveCheckpoint(checkpoint, record.step, task.fingerprint, state));
+    }
+    if (stop) {
+      return absl::CancelledError(absl::StrCat("stopped at step ", record.step, " of ", total,
+                                               "; the same command continues there"));
     }
   }
   return absl::OkStatus();

@@ -26,12 +26,14 @@ struct TrainingTask {
   std::function<absl::StatusOr<Accuracy>(const DocumentPools&)> check;
 };
 
-// Runs all steps, or those that are left after the checkpoint in options.state. Writes there
-// checkpoint.safetensors and log.jsonl, a line {"step", "loss", "grad_norm", "lr_scale", "seconds"}
-// or
-// {"step", "check": {kind: accuracy}}; a resumed run cuts the log back to its checkpoint. The
-// random generator is seeded anew at each step, so a resumed run equals an uninterrupted one bit
-// for bit.
+// Runs all steps, or those that are left after the checkpoint in options.state. Writes two files
+// there:
+//   checkpoint.safetensors
+//   log.jsonl, lines {"step", "loss", "grad_norm", "lr_scale", "seconds"} and
+//              {"step", "check": {kind: accuracy}}
+// A resumed run cuts the log back to its checkpoint. The random generator is seeded anew at each
+// step, so a resumed run equals an uninterrupted one bit for bit. CANCELLED, with a checkpoint
+// written, once options.stop_requested says so.
 absl::Status RunTraining(TrainingTask& task, const DocumentPools& documents,
                          const DocumentPools& check_documents, const TrainingOptions& options);
 

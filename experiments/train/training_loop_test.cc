@@ -84,6 +84,23 @@ TEST(TrainingLoopTest, AResumedRunEqualsAnUninterruptedOneBitForBit) {
   EXPECT_EQ(LogWithoutSeconds(whole_options.state), LogWithoutSeconds(options.state));
 }
 
+TEST(TrainingLoopTest, AStoppedRunKeepsItsLastStep) {
+  const DocumentPools pools = {{"a", NumberedDocuments(5, 10)}, {"b", NumberedDocuments(5, 50)}};
+  TrainingOptions options = ToyOptions(FreshFolder("loop_stopped"));
+  int asked = 0;
+  options.stop_requested = [&] { return ++asked == 5; };
+  Toy stopped;
+  const absl::Status status = RunTraining(stopped.task, pools, {}, options);
+  EXPECT_EQ(status.code(), absl::StatusCode::kCancelled);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("stopped at step 5 of 12"));
+  options.stop_requested = nullptr;
+  Toy resumed;
+  ASSERT_TRUE(RunTraining(resumed.task, pools, {}, options).ok());
+  Toy whole;
+  ASSERT_TRUE(RunTraining(whole.task, pools, {}, ToyOptions(FreshFolder("loop_whole"))).ok());
+  EXPECT_TRUE(whole.matrix.equal(resumed.matrix));
+}
+
 TEST(TrainingLoopTest, ACheckpointOfAnotherRecipeIsRefused) {
   const DocumentPools pools = {{"a", NumberedDocuments(5, 10)}, {"b", NumberedDocuments(5, 50)}};
   const TrainingOptions options = ToyOptions(FreshFolder("loop_other"));
