@@ -7,7 +7,7 @@ BUNDLE_LEAVES_OUT='^(ld-linux.*|libc|libm|libdl|librt|libpthread|libresolv|libst
 
 bundled_targets() {
   targets_ending_in "$BUILD_DIR" '_test\|_bench' |
-    grep -E '^(base|tensor|codec|wire|cuda|model|fuser|rpc|grpc|obs|text)' | grep -v parity
+    grep -E '^(base|tensor|codec|wire|cuda|decoding|model|fuser|rpc|obs)'
 }
 
 # Paths of the shared libraries that the given programs load and the other machine lacks.
@@ -21,7 +21,7 @@ copy_bundle_files() {
   local bundle=$1
   cp "$QC2C_ROOT/cmake/setup/run-on" "$bundle/run-on"
   (cd "$QC2C_ROOT" && git ls-files -z --cached --others --exclude-standard -- \
-    data/embedded experiments/recipes experiments/plot.py proto/FORMAT.md tests/golden |
+    data/embedded experiments/recipes experiments/plot.py proto/FORMAT.md tests/gpu tests/parity |
     xargs -0 -r cp --parents -t "$bundle")
 }
 
