@@ -170,8 +170,8 @@ void AnswerBatch::Prefill() {
   }
   if (rows_.empty()) return;
   const Clock::time_point start = Clock::now();
-  const TokenBatch tokens = TokenBatch::FromSequences(
-      AllButLast(rows_), parts_.language_model.model.options().device);
+  const TokenBatch tokens =
+      TokenBatch::FromSequences(AllButLast(rows_), parts_.language_model.model.options().device);
   absl::StatusOr<ForwardResult> result = parts_.language_model.model.Forward(tokens, nullptr);
   const uint64_t prefill_us = MicrosecondsSince(start);
   parts_.metrics.ObserveStage(Stage::kReceiverPrefill, prefill_us);

@@ -25,7 +25,7 @@ class AnswerBatch {
   void Prefill();     // the receiver reads all prompt tokens but the last
   void TakeCaches();  // waits for the caches and proves them right
   void Fuse();
-  void Answer();      // the last prompt token on top of the cache, and what follows
+  void Answer();  // the last prompt token on top of the cache, and what follows
 
   void StartShare(Question& question);
   void StartGenerate(Question& question);

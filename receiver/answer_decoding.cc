@@ -72,9 +72,9 @@ void AnswerBatch::Generate(const std::vector<Question*>& questions, const KvCach
     }
     return GreedyOptions::Step::kContinue;
   };
-  const absl::StatusOr<std::vector<Generation>> generations = DecodeGreedily(
-      language_model.model, LastTokens(questions, language_model.model.options().device), &cache,
-      options);
+  const absl::StatusOr<std::vector<Generation>> generations =
+      DecodeGreedily(language_model.model,
+                     LastTokens(questions, language_model.model.options().device), &cache, options);
   const uint64_t generate_us = MicrosecondsSince(start);
   parts_.metrics.ObserveStage(Stage::kGenerate, generate_us);
   for (size_t i = 0; i < questions.size(); ++i) {

@@ -17,7 +17,10 @@ AnswerEngine::AnswerEngine(const AnswerParts& parts, const BatchLimits& limits, 
   for (int i = 0; i < num_workers; ++i) workers_.emplace_back([this] { Work(); });
 }
 
-AnswerEngine::~AnswerEngine() { Shutdown(); }
+AnswerEngine::~AnswerEngine() {
+  StopAdmitting();
+  workers_.clear();  // joins
+}
 
 absl::Status AnswerEngine::Submit(AnswerJob job) {
   RETURN_IF_ERROR(CheckAnswerRequest(job.request));
@@ -48,11 +51,6 @@ absl::Status AnswerEngine::Tokenize(AnswerJob& job) const {
         absl::StrCat("the prompt has ", job.ids.size(), " token: expected at least 2"));
   }
   return absl::OkStatus();
-}
-
-void AnswerEngine::Shutdown() {
-  queue_.Close();
-  workers_.clear();  // joins
 }
 
 void AnswerEngine::Work() {

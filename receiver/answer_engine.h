@@ -1,8 +1,9 @@
 // Answers questions in batches: the receiver's half of the way of one question.
 //
-// A batch goes through the stages together: the sharer is asked for every cache (or text) of the batch
-// at once and works while the receiver prefills; then caches are decoded, fused and answered from. A
-// question that fails, or whose caller went away, leaves the batch without disturbing the others.
+// A batch goes through the stages together: the sharer is asked for every cache (or text) of the
+// batch at once and works while the receiver prefills; then caches are decoded, fused and answered
+// from. A question that fails, or whose caller went away, leaves the batch without disturbing the
+// others.
 #pragma once
 
 #include <atomic>
@@ -26,12 +27,12 @@ namespace qc2c {
 
 struct AnswerJob {
   v1::AnswerRequest request;
-  std::vector<int32_t> ids;  // of request.prompt; Submit fills these
+  std::vector<int32_t> ids;                      // of request.prompt; Submit fills these
   std::vector<std::vector<int32_t>> option_ids;  // of request.options; LOGITS: the first token only
   uint64_t tokenize_us = 0;
-  std::function<bool()> cancelled;                               // polled between stages and at each token
-  std::function<void(std::string)> stream;                       // pieces of text; empty: none wanted
-  std::function<void(absl::StatusOr<v1::AnswerReply>)> finish;   // exactly once, on a worker thread
+  std::function<bool()> cancelled;          // polled between stages and at each token
+  std::function<void(std::string)> stream;  // pieces of text; empty: none wanted
+  std::function<void(absl::StatusOr<v1::AnswerReply>)> finish;  // exactly once, on a worker thread
   Clock::time_point arrived = Clock::now();
 
   int64_t num_tokens() const { return static_cast<int64_t>(ids.size()); }
@@ -48,15 +49,16 @@ struct AnswerParts {
 // Thread-safe.
 class AnswerEngine {
  public:
-  // `num_workers` batches are under way at a time: while one waits for the sharer, another computes.
+  // `num_workers` batches are under way at a time: while one waits for the sharer, another
+  // computes.
   AnswerEngine(const AnswerParts& parts, const BatchLimits& limits, int num_workers);
-  ~AnswerEngine();  // Shutdown
+  ~AnswerEngine();  // StopAdmitting, then finishes what waits
 
   // Checks and tokenizes the request, then queues it. INVALID_ARGUMENT naming the field,
   // RESOURCE_EXHAUSTED or UNAVAILABLE; then job.finish is not called.
   absl::Status Submit(AnswerJob job);
-  // Finishes what waits, then stops the workers.
-  void Shutdown();
+  // Refuses new jobs with UNAVAILABLE; those that wait are still worked on.
+  void StopAdmitting() { queue_.Close(); }
 
  private:
   absl::Status Tokenize(AnswerJob& job) const;

@@ -29,8 +29,8 @@ absl::Status CheckMethod(const v1::AnswerRequest& request) {
             v1::Mode_Name(request.mode()), " answers with text, expected ANSWER_METHOD_GENERATE"));
       }
       if (request.options_size() < 2) {
-        return absl::InvalidArgumentError(absl::StrCat("options has ", request.options_size(),
-                                                       " entries: expected at least 2"));
+        return absl::InvalidArgumentError(
+            absl::StrCat("options has ", request.options_size(), " entries: expected at least 2"));
       }
       return absl::OkStatus();
     default:
@@ -44,11 +44,11 @@ absl::Status CheckText(const v1::AnswerRequest& request) {
   if (!request.has_sharer_prompt()) {
     return absl::InvalidArgumentError("sharer_prompt is absent: MODE_TEXT needs it");
   }
-  const bool has_placeholder = std::any_of(
-      request.prompt().messages().begin(), request.prompt().messages().end(),
-      [](const v1::ChatMessage& message) {
-        return absl::StrContains(message.content(), kHintPlaceholder);
-      });
+  const bool has_placeholder =
+      std::any_of(request.prompt().messages().begin(), request.prompt().messages().end(),
+                  [](const v1::ChatMessage& message) {
+                    return absl::StrContains(message.content(), kHintPlaceholder);
+                  });
   if (!has_placeholder) {
     return absl::InvalidArgumentError(
         absl::StrCat("prompt.messages: no ", kHintPlaceholder, " in it, which MODE_TEXT needs"));

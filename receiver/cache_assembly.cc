@@ -35,14 +35,14 @@ SharerCacheBuilder::SharerCacheBuilder(const KvLayout& sharer, const std::vector
       data_(at::zeros({static_cast<int64_t>(layers.size()), 2, batch_size, num_slots,
                        sharer.num_kv_heads, sharer.head_dim},
                       at::TensorOptions(options.device).dtype(options.dtype))),
-      selected_(at::zeros({batch_size, num_slots}, at::TensorOptions(options.device).dtype(at::kBool))) {}
+      selected_(
+          at::zeros({batch_size, num_slots}, at::TensorOptions(options.device).dtype(at::kBool))) {}
 
 absl::Status SharerCacheBuilder::SetRow(int64_t row, const KvFrame& frame, int64_t row_slots,
                                         int64_t shift) {
   const int64_t num_kept = static_cast<int64_t>(frame.positions.size());
-  const at::Tensor decoded =
-      at::empty({data_.size(0), 2, num_kept, layout_.num_kv_heads, layout_.head_dim},
-                data_.options());
+  const at::Tensor decoded = at::empty(
+      {data_.size(0), 2, num_kept, layout_.num_kv_heads, layout_.head_dim}, data_.options());
   KvCacheView view{.layout = layout_,
                    .num_tokens = num_kept,
                    .dtype = CacheDType(decoded),
@@ -66,9 +66,10 @@ absl::Status SharerCacheBuilder::SetRow(int64_t row, const KvFrame& frame, int64
     slots.push_back(slot);
   }
   const at::Tensor slot_index = at::tensor(slots, at::kLong).to(data_.device());
-  const at::Tensor kept = static_cast<int64_t>(sources.size()) == num_kept
-                              ? decoded
-                              : decoded.index_select(2, at::tensor(sources, at::kLong).to(data_.device()));
+  const at::Tensor kept =
+      static_cast<int64_t>(sources.size()) == num_kept
+          ? decoded
+          : decoded.index_select(2, at::tensor(sources, at::kLong).to(data_.device()));
   data_.select(2, row).index_copy_(2, slot_index, kept);
   selected_.select(0, row).index_fill_(0, slot_index, true);
   return absl::OkStatus();

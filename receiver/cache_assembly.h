@@ -19,8 +19,8 @@ struct ReceivedFrame {
   WireBytes bytes;
 };
 
-// Reads the messages against what was asked for. `bytes` of the messages that were read are added to
-// `counted` even when the frame is refused.
+// Reads the messages against what was asked for. `bytes` of the messages that were read are added
+// to `counted` even when the frame is refused.
 absl::StatusOr<ReceivedFrame> ReadFrame(const SharedMessages& shared,
                                         const FrameExpectation& expectation, WireBytes& counted);
 
@@ -32,8 +32,8 @@ class SharerCacheBuilder {
   SharerCacheBuilder(const KvLayout& sharer, const std::vector<int32_t>& layers, int64_t batch_size,
                      int64_t num_slots, const ModelOptions& options);
 
-  // Decodes `frame` into row `row`: its token at position p goes to slot p + shift, tokens that leave
-  // [0, row_slots) are dropped. Errors as DecodeCache.
+  // Decodes `frame` into row `row`: its token at position p goes to slot p + shift, tokens that
+  // leave [0, row_slots) are dropped. Errors as DecodeCache.
   absl::Status SetRow(int64_t row, const KvFrame& frame, int64_t row_slots, int64_t shift = 0);
   // Zeros at every slot of the row: what remains of a gain then is not communication.
   void SetZeroRow(int64_t row, int64_t row_slots);

@@ -3,7 +3,6 @@
 //   qc2c-receiver --model DIR --fuser DIR --sharer unix:/run/qc2c/sharer.sock
 //                 --listen unix:/run/qc2c/receiver.sock [--metrics 127.0.0.1:9102]
 #include <CLI/CLI.hpp>
-
 #include <chrono>
 #include <string>
 
@@ -46,11 +45,12 @@ absl::Status Run(const ReceiverOptions& options) {
   ASSIGN_OR_RETURN(const ModelOptions model_options, options.daemon.Model());
   ASSIGN_OR_RETURN(const LanguageModel language_model,
                    LanguageModel::Load(options.daemon.model, model_options));
-  ASSIGN_OR_RETURN(const std::unique_ptr<SharerLink> sharer,
-                   SharerLink::Connect({.address = options.sharer,
-                                        .access = AccessOf(options.daemon),
-                                        .patience = std::chrono::milliseconds(options.sharer_patience_ms),
-                                        .timeout = std::chrono::milliseconds(options.sharer_timeout_ms)}));
+  ASSIGN_OR_RETURN(
+      const std::unique_ptr<SharerLink> sharer,
+      SharerLink::Connect({.address = options.sharer,
+                           .access = AccessOf(options.daemon),
+                           .patience = std::chrono::milliseconds(options.sharer_patience_ms),
+                           .timeout = std::chrono::milliseconds(options.sharer_timeout_ms)}));
   RETURN_IF_ERROR(CheckTokenizers(language_model, sharer->card()));
   ASSIGN_OR_RETURN(const KvLayout sharer_layout, LayoutFromProto(sharer->card().layout()));
   ASSIGN_OR_RETURN(const Fuser fuser,
@@ -71,7 +71,7 @@ absl::Status Run(const ReceiverOptions& options) {
                           {"sharer", sharer->card().model()},
                           {"fuser", HashText(fuser.fingerprint())},
                           {"codecs", SchemeNames()}},
-                .stop_admitting = [&] { service.Shutdown(); }});
+                .stop_admitting = [&] { service.StopAdmitting(); }});
 }
 
 }  // namespace
@@ -82,7 +82,8 @@ int main(int argc, char** argv) {
   CLI::App app("Answers questions, alone or fused with a sharer's KV cache.", "qc2c-receiver");
   qc2c::ReceiverOptions options;
   qc2c::AddDaemonFlags(app, options.daemon);
-  app.add_option("--fuser", options.fuser, "Fuser folder for this (sharer, receiver) pair")->required();
+  app.add_option("--fuser", options.fuser, "Fuser folder for this (sharer, receiver) pair")
+      ->required();
   app.add_option("--sharer", options.sharer, "The sharer: unix:PATH or HOST:PORT")->required();
   app.add_option("--sharer-patience-ms", options.sharer_patience_ms,
                  "Milliseconds to wait for the sharer at start")

@@ -12,7 +12,7 @@ ReceiverService::ReceiverService(const AnswerParts& parts, const BatchLimits& li
                                  int num_workers)
     : parts_(parts), engine_(parts, limits, num_workers) {}
 
-void ReceiverService::Shutdown() { engine_.Shutdown(); }
+void ReceiverService::StopAdmitting() { engine_.StopAdmitting(); }
 
 grpc::ServerUnaryReactor* ReceiverService::Describe(grpc::CallbackServerContext* context,
                                                     const v1::DescribeRequest*,
@@ -64,7 +64,8 @@ grpc::ServerUnaryReactor* ReceiverService::ReportScores(grpc::CallbackServerCont
   RequestRecord record(parts_.metrics, "ReportScores");
   for (const v1::ScoreReport::Total& total : request->totals()) {
     const auto count = [&](CounterFamily<3>& family, uint64_t value) {
-      family.With(total.dataset(), total.mode(), total.codec()).Increment(static_cast<double>(value));
+      family.With(total.dataset(), total.mode(), total.codec())
+          .Increment(static_cast<double>(value));
     };
     count(parts_.metrics.questions_total, total.questions());
     count(parts_.metrics.correct_total, total.correct());

@@ -1,4 +1,5 @@
-// The gRPC face of the receiver. Reactions only check, hand over and write; the engine does the work.
+// The gRPC face of the receiver. Reactions only check, hand over and write; the engine does the
+// work.
 #pragma once
 
 #include <grpcpp/server_context.h>
@@ -28,8 +29,8 @@ class ReceiverService final : public v1::Receiver::CallbackService {
                                          const v1::ScoreReport* request,
                                          v1::ScoreReceipt* receipt) override;
 
-  // Refuses new work and finishes what is queued.
-  void Shutdown();
+  // Refuses new work; what is queued is still worked on.
+  void StopAdmitting();
 
  private:
   const AnswerParts parts_;

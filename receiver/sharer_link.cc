@@ -66,17 +66,17 @@ class GrpcSharerLink final : public SharerLink {
     std::shared_ptr<ShareCall> call = ShareCall::Start(
         channel_, request,
         {.timeout = absl::FromChrono(options_.timeout),
-         .on_message = [state](std::string message) {
-           state->shared.messages.push_back(std::move(message));
-         },
-         .on_done = [address = options_.address, state](const ShareOutcome& outcome) {
-           absl::Status status = outcome.status;
-           status.Update(CheckCounts(outcome.tx_bytes, outcome.rx_bytes));
-           if (!status.ok()) return state->promise.set_value(Named(address, status));
-           state->shared.sharer_times = outcome.sharer_times;
-           state->shared.transfer_us = TransferUs(state->start, outcome.sharer_times);
-           state->promise.set_value(std::move(state->shared));
-         }});
+         .on_message =
+             [state](std::string message) { state->shared.messages.push_back(std::move(message)); },
+         .on_done =
+             [address = options_.address, state](const ShareOutcome& outcome) {
+               absl::Status status = outcome.status;
+               status.Update(CheckCounts(outcome.tx_bytes, outcome.rx_bytes));
+               if (!status.ok()) return state->promise.set_value(Named(address, status));
+               state->shared.sharer_times = outcome.sharer_times;
+               state->shared.transfer_us = TransferUs(state->start, outcome.sharer_times);
+               state->promise.set_value(std::move(state->shared));
+             }});
     return std::make_unique<PendingCall<SharedMessages>>(std::move(future),
                                                          [call] { call->Cancel(); });
   }

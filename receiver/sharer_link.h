@@ -49,7 +49,8 @@ class PendingCall {
 struct SharedMessages {
   std::vector<std::string> messages;  // serialized CacheChunk, in stream order
   v1::StageTimes sharer_times;
-  uint64_t transfer_us = 0;  // from the request to the last message, less what the sharer accounts for
+  uint64_t transfer_us =
+      0;  // from the request to the last message, less what the sharer accounts for
 };
 
 // Text that the sharer wrote.

@@ -30,7 +30,7 @@ absl::Status Run(const DaemonOptions& options, uint32_t chunk_bytes) {
                                    {"device", options.device},
                                    {"dtype", options.dtype},
                                    {"codecs", SchemeNames()}},
-                         .stop_admitting = [&] { service.Shutdown(); }});
+                         .stop_admitting = [&] { service.StopAdmitting(); }});
 }
 
 }  // namespace
@@ -38,7 +38,8 @@ absl::Status Run(const DaemonOptions& options, uint32_t chunk_bytes) {
 
 int main(int argc, char** argv) {
   qc2c::BlockStopSignals();
-  CLI::App app("Serves a language model's KV cache, quantized and pruned, over gRPC.", "qc2c-sharer");
+  CLI::App app("Serves a language model's KV cache, quantized and pruned, over gRPC.",
+               "qc2c-sharer");
   qc2c::DaemonOptions options;
   qc2c::AddDaemonFlags(app, options);
   uint32_t chunk_bytes = qc2c::kDefaultChunkBytes;

@@ -70,9 +70,9 @@ SharerService::SharerService(const LanguageModel& language_model, Qc2cMetrics& m
       share_engine_(language_model, metrics, limits),
       text_generator_(language_model, limits) {}
 
-void SharerService::Shutdown() {
-  share_engine_.Shutdown();
-  text_generator_.Shutdown();
+void SharerService::StopAdmitting() {
+  share_engine_.StopAdmitting();
+  text_generator_.StopAdmitting();
 }
 
 grpc::ServerUnaryReactor* SharerService::Describe(grpc::CallbackServerContext* context,
@@ -105,15 +105,15 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* SharerService::Share(
     grpc::CallbackServerContext* context, const grpc::ByteBuffer* request) {
   auto record = std::make_shared<ShareRecord>(metrics_);
   auto writer = RawStreamWriter::Create(
-      context, {.on_cancel = {},
-                .on_done = [this, record](const RawStreamWriter::Summary& summary) {
-                  const WireBytes written = record->FirstMessages(summary.written_messages);
-                  if (written.tx > 0) {
-                    CountBytes(metrics_.tx_bytes_total, record->codec, Parts(written));
-                  }
-                  record->request.Note("bytes_tx", summary.written_bytes);
-                  record->request.Finish(summary.status);
-                }});
+      context,
+      {.on_cancel = {}, .on_done = [this, record](const RawStreamWriter::Summary& summary) {
+         const WireBytes written = record->FirstMessages(summary.written_messages);
+         if (written.tx > 0) {
+           CountBytes(metrics_.tx_bytes_total, record->codec, Parts(written));
+         }
+         record->request.Note("bytes_tx", summary.written_bytes);
+         record->request.Finish(summary.status);
+       }});
   const absl::Status status = StartShare(*request, record, writer);
   if (!status.ok()) {
     metrics_.rejected_total.With(absl::StatusCodeToString(status.code())).Increment();
@@ -164,8 +164,8 @@ grpc::ServerUnaryReactor* SharerService::Generate(grpc::CallbackServerContext* c
 absl::Status SharerService::StartGenerate(const GenerateCall& call) {
   const uint32_t max_new_tokens = call.request->max_new_tokens();
   if (max_new_tokens < 1 || max_new_tokens > kMaxNewTokens) {
-    return absl::InvalidArgumentError(absl::StrCat("max_new_tokens is ", max_new_tokens,
-                                                   ": expected 1 to ", kMaxNewTokens));
+    return absl::InvalidArgumentError(
+        absl::StrCat("max_new_tokens is ", max_new_tokens, ": expected 1 to ", kMaxNewTokens));
   }
   call.record->Note("question_id", call.request->question_id());
   GenerateJob job;

@@ -21,8 +21,8 @@ class SharerService final
     : public v1::Sharer::WithCallbackMethod_Describe<v1::Sharer::WithCallbackMethod_Generate<
           v1::Sharer::WithRawCallbackMethod_Share<v1::Sharer::Service>>> {
  public:
-  // The language model and the metrics must outlive it. Fewer bytes than `chunk_bytes` a message if the
-  // receiver asks for that.
+  // The language model and the metrics must outlive it. Fewer bytes than `chunk_bytes` a message if
+  // the receiver asks for that.
   SharerService(const LanguageModel& language_model, Qc2cMetrics& metrics,
                 const BatchLimits& limits, uint32_t chunk_bytes);
 
@@ -35,8 +35,8 @@ class SharerService final
   grpc::ServerWriteReactor<grpc::ByteBuffer>* Share(grpc::CallbackServerContext* context,
                                                     const grpc::ByteBuffer* request) override;
 
-  // Refuses new work and finishes what is queued.
-  void Shutdown();
+  // Refuses new work; what is queued is still worked on.
+  void StopAdmitting();
 
  private:
   class ShareRecord;

@@ -39,10 +39,9 @@ absl::Status CheckIds(const v1::ShareRequest& request, const LanguageModel& lang
   }
   for (int i = 0; i < request.ids_size(); ++i) {
     if (request.ids(i) >= static_cast<uint32_t>(config.vocab_size)) {
-      return absl::InvalidArgumentError(absl::StrCat("ids[", i, "] is ", request.ids(i),
-                                                     ": the vocabulary of model '",
-                                                     language_model.name, "' has ",
-                                                     config.vocab_size, " tokens"));
+      return absl::InvalidArgumentError(
+          absl::StrCat("ids[", i, "] is ", request.ids(i), ": the vocabulary of model '",
+                       language_model.name, "' has ", config.vocab_size, " tokens"));
     }
   }
   return absl::OkStatus();
@@ -55,9 +54,9 @@ absl::StatusOr<ShareJob> MakeShareJob(const LanguageModel& language_model,
                                       uint32_t default_chunk_bytes) {
   const uint64_t fingerprint = language_model.model.fingerprint();
   if (request.model_fingerprint() != 0 && request.model_fingerprint() != fingerprint) {
-    return absl::FailedPreconditionError(absl::StrCat(
-        "model_fingerprint is ", absl::Hex(request.model_fingerprint()), ": model '",
-        language_model.name, "' is ", absl::Hex(fingerprint)));
+    return absl::FailedPreconditionError(
+        absl::StrCat("model_fingerprint is ", absl::Hex(request.model_fingerprint()), ": model '",
+                     language_model.name, "' is ", absl::Hex(fingerprint)));
   }
   RETURN_IF_ERROR(CheckIds(request, language_model));
   ShareJob job;
@@ -67,9 +66,8 @@ absl::StatusOr<ShareJob> MakeShareJob(const LanguageModel& language_model,
   RETURN_IF_ERROR(CheckLayers(job.layers, language_model.model.config().Layout()));
   job.chunk_bytes = request.chunk_bytes() != 0 ? request.chunk_bytes() : default_chunk_bytes;
   if (job.chunk_bytes < kMinChunkBytes || job.chunk_bytes > kMaxChunkBytes) {
-    return absl::InvalidArgumentError(absl::StrCat("chunk_bytes is ", job.chunk_bytes,
-                                                   ": expected ", kMinChunkBytes, " to ",
-                                                   kMaxChunkBytes));
+    return absl::InvalidArgumentError(absl::StrCat(
+        "chunk_bytes is ", job.chunk_bytes, ": expected ", kMinChunkBytes, " to ", kMaxChunkBytes));
   }
   return job;
 }
@@ -81,14 +79,12 @@ ShareEngine::ShareEngine(const LanguageModel& language_model, Qc2cMetrics& metri
       queue_("share", limits),
       worker_([this] { Work(); }) {}
 
-ShareEngine::~ShareEngine() { Shutdown(); }
+ShareEngine::~ShareEngine() {
+  StopAdmitting();
+  worker_.join();
+}
 
 absl::Status ShareEngine::Submit(ShareJob job) { return queue_.Push(std::move(job)); }
-
-void ShareEngine::Shutdown() {
-  queue_.Close();
-  if (worker_.joinable()) worker_.join();
-}
 
 void ShareEngine::Work() {
   while (true) {

@@ -1,4 +1,5 @@
-// Prefills prompts in batches and encodes their caches: the sharer's half of the way of one question.
+// Prefills prompts in batches and encodes their caches: the sharer's half of the way of one
+// question.
 #pragma once
 
 #include <cstdint>
@@ -30,29 +31,31 @@ struct ShareJob {
   CodecSpec codec;
   std::vector<int32_t> layers;
   uint32_t chunk_bytes = 0;
-  std::function<bool()> cancelled;                          // polled between stages
-  std::function<void(absl::StatusOr<SharedCache>)> finish;  // called exactly once, on a worker thread
+  std::function<bool()> cancelled;  // polled between stages
+  std::function<void(absl::StatusOr<SharedCache>)>
+      finish;  // called exactly once, on a worker thread
   Clock::time_point arrived = Clock::now();
 
   int64_t num_tokens() const { return static_cast<int64_t>(ids.size()); }
 };
 
-// Turns a request into a job without its callbacks. INVALID_ARGUMENT or FAILED_PRECONDITION naming the
-// field: ids empty, outside the vocabulary or beyond the context, layers not ascending or not there,
-// codec, chunk_bytes, another model.
+// Turns a request into a job without its callbacks. INVALID_ARGUMENT or FAILED_PRECONDITION naming
+// the field: ids empty, outside the vocabulary or beyond the context, layers not ascending or not
+// there, codec, chunk_bytes, another model.
 absl::StatusOr<ShareJob> MakeShareJob(const LanguageModel& language_model,
-                                      const v1::ShareRequest& request, uint32_t default_chunk_bytes);
+                                      const v1::ShareRequest& request,
+                                      uint32_t default_chunk_bytes);
 
 // Thread-safe. The language model and the metrics must outlive it.
 class ShareEngine {
  public:
   ShareEngine(const LanguageModel& language_model, Qc2cMetrics& metrics, const BatchLimits& limits);
-  ~ShareEngine();  // Shutdown
+  ~ShareEngine();  // StopAdmitting, then finishes what waits
 
   // RESOURCE_EXHAUSTED or UNAVAILABLE (then job.finish is not called).
   absl::Status Submit(ShareJob job);
-  // Finishes what waits, then stops the worker.
-  void Shutdown();
+  // Refuses new jobs with UNAVAILABLE; those that wait are still worked on.
+  void StopAdmitting() { queue_.Close(); }
 
  private:
   void Work();

@@ -1,8 +1,8 @@
 // A bounded queue that hands out batches: what stands between RPCs and a model.
 //
-// A batch is filled in arrival order until it holds `max_batch_tokens` tokens or `max_batch_size` jobs;
-// an unfilled batch waits at most `max_wait` for company, counted from its first job's arrival at the
-// head of the queue. Thread-safe.
+// A batch is filled in arrival order until it holds `max_batch_tokens` tokens or `max_batch_size`
+// jobs; an unfilled batch waits at most `max_wait` for company, counted from its first job's
+// arrival at the head of the queue. Thread-safe.
 #pragma once
 
 #include <chrono>
@@ -32,15 +32,16 @@ class BatchQueue {
  public:
   BatchQueue(std::string name, BatchLimits limits) : name_(std::move(name)), limits_(limits) {}
 
-  // RESOURCE_EXHAUSTED naming the queue if it is full, UNAVAILABLE after Close. The job is moved from
-  // only on success.
+  // RESOURCE_EXHAUSTED naming the queue if it is full, UNAVAILABLE after Close. The job is moved
+  // from only on success.
   absl::Status Push(Job&& job) {
     std::lock_guard lock(mutex_);
-    if (closed_) return absl::UnavailableError(absl::StrCat("queue '", name_, "' is shutting down"));
+    if (closed_)
+      return absl::UnavailableError(absl::StrCat("queue '", name_, "' is shutting down"));
     if (jobs_.size() >= limits_.capacity) {
-      return absl::ResourceExhaustedError(
-          absl::StrCat("queue '", name_, "' is full: ", jobs_.size(), " of ", limits_.capacity,
-                       " jobs are waiting"));
+      return absl::ResourceExhaustedError(absl::StrCat("queue '", name_,
+                                                       "' is full: ", jobs_.size(), " of ",
+                                                       limits_.capacity, " jobs are waiting"));
     }
     jobs_.push_back(std::move(job));
     changed_.notify_one();

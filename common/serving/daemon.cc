@@ -41,8 +41,8 @@ absl::Status Serve(const DaemonOptions& options, const Serving& serving) {
   ASSIGN_OR_RETURN(Address address, ParseAddress(options.listen));
   std::unique_ptr<HttpEndpoint> page;
   if (!options.metrics.empty()) {
-    ASSIGN_OR_RETURN(page, HttpEndpoint::Start(options.metrics,
-                                               [&] { return serving.metrics.Serialize(); }));
+    ASSIGN_OR_RETURN(
+        page, HttpEndpoint::Start(options.metrics, [&] { return serving.metrics.Serialize(); }));
   }
   ServerOptions server_options{
       .address = std::move(address),

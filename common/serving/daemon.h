@@ -24,7 +24,7 @@ RemoteAccess AccessOf(const DaemonOptions& options);
 std::string SchemeNames();
 
 struct Serving {
-  std::string program;   // "qc2c-sharer"
+  std::string program;  // "qc2c-sharer"
   HostedService service;
   Metrics& metrics;
   // Extra "key=value" pairs of the ready line.

@@ -58,7 +58,8 @@ TEST_F(DaemonOptionsTest, YamlThatIsNoMapIsRefused) {
 }
 
 TEST_F(DaemonOptionsTest, UnknownFlagIsNamed) {
-  EXPECT_THAT(Parse({"--model", "/m", "--listen", "a:1", "--colour", "red"}), HasSubstr("--colour"));
+  EXPECT_THAT(Parse({"--model", "/m", "--listen", "a:1", "--colour", "red"}),
+              HasSubstr("--colour"));
 }
 
 TEST_F(DaemonOptionsTest, OutOfRangeValueIsNamed) {

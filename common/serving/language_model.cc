@@ -37,18 +37,18 @@ absl::StatusOr<std::vector<int32_t>> LanguageModel::Tokenize(const v1::Prompt& p
   for (const v1::ChatMessage& message : prompt.messages()) {
     messages.push_back({message.role(), message.content()});
   }
-  ASSIGN_OR_RETURN(std::string text, chat_template.Render(messages, RenderOptions{
-                                         .add_generation_prompt = true,
-                                         .enable_thinking = prompt.enable_thinking()}));
+  ASSIGN_OR_RETURN(
+      std::string text,
+      chat_template.Render(messages, RenderOptions{.add_generation_prompt = true,
+                                                   .enable_thinking = prompt.enable_thinking()}));
   text += prompt.reply_prefix();
   ASSIGN_OR_RETURN(std::vector<int32_t> ids, tokenizer.Encode(text));
   if (ids.empty()) return absl::InvalidArgumentError("the prompt has no tokens");
   const int64_t needed = static_cast<int64_t>(ids.size()) + num_new_tokens;
   if (needed > model.config().max_positions) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("the prompt has ", ids.size(), " tokens and the answer may take ",
-                     num_new_tokens, ": more than the ", model.config().max_positions,
-                     " positions of model '", name, "'"));
+    return absl::InvalidArgumentError(absl::StrCat(
+        "the prompt has ", ids.size(), " tokens and the answer may take ", num_new_tokens,
+        ": more than the ", model.config().max_positions, " positions of model '", name, "'"));
   }
   return ids;
 }
@@ -79,11 +79,12 @@ absl::StatusOr<at::Device> ParseDevice(const std::string& text) {
     const bool plain = rest.empty();
     const char* begin = rest.data() + 1;
     const char* end = rest.data() + rest.size();
-    if (plain || (rest[0] == ':' && begin != end &&
-                  std::from_chars(begin, end, index).ptr == end && index >= 0)) {
+    if (plain || (rest[0] == ':' && begin != end && std::from_chars(begin, end, index).ptr == end &&
+                  index >= 0)) {
       const auto count = at::hasCUDA() ? at::detail::getCUDAHooks().deviceCount() : 0;
       if (index < count) return at::Device(at::kCUDA, static_cast<at::DeviceIndex>(index));
-      return absl::InvalidArgumentError(absl::StrCat("device '", text, "' is not there: this machine has ",
+      return absl::InvalidArgumentError(absl::StrCat("device '", text,
+                                                     "' is not there: this machine has ",
                                                      static_cast<int>(count), " CUDA devices"));
     }
   }

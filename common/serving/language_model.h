@@ -1,4 +1,5 @@
-// A model folder ready to serve: weights, tokenizer and chat template, and the card that describes it.
+// A model folder ready to serve: weights, tokenizer and chat template, and the card that describes
+// it.
 #pragma once
 
 #include <cstdint>
@@ -26,7 +27,8 @@ struct LanguageModel {
                                             const ModelOptions& options);
 
   // The prompt's token ids: the rendered template, then the reply prefix. INVALID_ARGUMENT if it is
-  // empty, or if it and `num_new_tokens` do not fit into the model's context (both numbers are named).
+  // empty, or if it and `num_new_tokens` do not fit into the model's context (both numbers are
+  // named).
   absl::StatusOr<std::vector<int32_t>> Tokenize(const v1::Prompt& prompt,
                                                 int64_t num_new_tokens) const;
 

@@ -12,14 +12,12 @@ namespace qc2c {
 TextGenerator::TextGenerator(const LanguageModel& language_model, const BatchLimits& limits)
     : language_model_(language_model), queue_("generate", limits), worker_([this] { Work(); }) {}
 
-TextGenerator::~TextGenerator() { Shutdown(); }
+TextGenerator::~TextGenerator() {
+  StopAdmitting();
+  worker_.join();
+}
 
 absl::Status TextGenerator::Submit(GenerateJob job) { return queue_.Push(std::move(job)); }
-
-void TextGenerator::Shutdown() {
-  queue_.Close();
-  if (worker_.joinable()) worker_.join();
-}
 
 void TextGenerator::Work() {
   while (true) {

@@ -26,7 +26,7 @@ struct GeneratedText {
 struct GenerateJob {
   std::vector<int32_t> ids;  // the prompt, at least one token
   int32_t max_new_tokens = 1;
-  std::function<bool()> cancelled;  // polled at every step
+  std::function<bool()> cancelled;                            // polled at every step
   std::function<void(absl::StatusOr<GeneratedText>)> finish;  // exactly once, on the worker thread
   Clock::time_point arrived = Clock::now();
 
@@ -37,12 +37,12 @@ struct GenerateJob {
 class TextGenerator {
  public:
   TextGenerator(const LanguageModel& language_model, const BatchLimits& limits);
-  ~TextGenerator();  // Shutdown
+  ~TextGenerator();  // StopAdmitting, then finishes what waits
 
   // RESOURCE_EXHAUSTED or UNAVAILABLE (then job.finish is not called).
   absl::Status Submit(GenerateJob job);
-  // Finishes what waits, then stops the worker.
-  void Shutdown();
+  // Refuses new jobs with UNAVAILABLE; those that wait are still worked on.
+  void StopAdmitting() { queue_.Close(); }
 
  private:
   void Work();
