@@ -10,9 +10,9 @@
 namespace qc2c {
 namespace {
 
-std::vector<std::vector<int32_t>> AllButLast(const std::vector<Question*>& rows) {
+std::vector<std::vector<int32_t>> AllButLast(const std::vector<AnswerState*>& rows) {
   std::vector<std::vector<int32_t>> ids;
-  for (const Question* question : rows) {
+  for (const AnswerState* question : rows) {
     ids.emplace_back(question->job.ids.begin(), question->job.ids.end() - 1);
   }
   return ids;
@@ -45,7 +45,7 @@ PartBytes Parts(const WireBytes& bytes) {
 AnswerBatch::AnswerBatch(const AnswerParts& parts, std::vector<AnswerJob> jobs)
     : parts_(parts), layers_(SharerLayers(parts.fuser.config().layer_map)) {
   for (AnswerJob& job : jobs) {
-    auto question = std::make_unique<Question>();
+    auto question = std::make_unique<AnswerState>();
     question->job = std::move(job);
     question->reply.set_question_id(question->request().question_id());
     question->reply.set_option(-1);
@@ -86,10 +86,10 @@ void AnswerBatch::AskSharer() {
   }
 }
 
-void AnswerBatch::StartShare(Question& question) {
+void AnswerBatch::StartShare(AnswerState& question) {
   const v1::AnswerRequest& request = question.request();
   if (request.control() == v1::CONTROL_ZERO_CACHE) {
-    question.cache_source = Question::Source::kZeros;
+    question.cache_source = AnswerState::Source::kZeros;
     return;
   }
   std::vector<int32_t> ids = question.job.ids;
@@ -113,11 +113,11 @@ void AnswerBatch::StartShare(Question& question) {
   share.mutable_layers()->Assign(layers_.begin(), layers_.end());
   share.set_model_fingerprint(sharer.model_fingerprint());
   share.set_question_id(request.question_id());
-  question.cache_source = Question::Source::kSharer;
+  question.cache_source = AnswerState::Source::kSharer;
   question.share = parts_.sharer.Share(share);
 }
 
-void AnswerBatch::StartGenerate(Question& question) {
+void AnswerBatch::StartGenerate(AnswerState& question) {
   const v1::AnswerRequest& request = question.request();
   v1::GenerateRequest generate;
   *generate.mutable_prompt() =
@@ -134,7 +134,7 @@ void AnswerBatch::TakeTexts() {
   }
 }
 
-void AnswerBatch::TakeText(Question& question) {
+void AnswerBatch::TakeText(AnswerState& question) {
   absl::StatusOr<SharedText> shared = question.text->Wait(question.job.cancelled);
   if (!shared.ok()) return SharerFailed(question, shared.status());
   v1::AnswerReply& reply = question.reply;
@@ -175,7 +175,7 @@ void AnswerBatch::Prefill() {
   absl::StatusOr<ForwardResult> result = parts_.language_model.model.Forward(tokens, nullptr);
   const uint64_t prefill_us = MicrosecondsSince(start);
   parts_.metrics.ObserveStage(Stage::kReceiverPrefill, prefill_us);
-  for (Question* question : rows_) {
+  for (AnswerState* question : rows_) {
     question->reply.mutable_times()->set_receiver_prefill_us(prefill_us);
     if (!result.ok()) Fail(*question, result.status());
   }
@@ -184,13 +184,13 @@ void AnswerBatch::Prefill() {
 }
 
 void AnswerBatch::TakeCaches() {
-  for (Question* question : rows_) {
-    if (question->cache_source == Question::Source::kSharer) TakeCache(*question);
+  for (AnswerState* question : rows_) {
+    if (question->cache_source == AnswerState::Source::kSharer) TakeCache(*question);
   }
   DropEndedRows();
 }
 
-void AnswerBatch::TakeCache(Question& question) {
+void AnswerBatch::TakeCache(AnswerState& question) {
   absl::StatusOr<SharedMessages> shared = question.share->Wait(question.job.cancelled);
   if (!shared.ok()) return SharerFailed(question, shared.status());
   const Clock::time_point start = Clock::now();
@@ -222,8 +222,8 @@ void AnswerBatch::TakeCache(Question& question) {
 
 void AnswerBatch::Fuse() {
   int64_t num_slots = 0;
-  for (const Question* question : rows_) {
-    if (question->cache_source == Question::Source::kNone) continue;
+  for (const AnswerState* question : rows_) {
+    if (question->cache_source == AnswerState::Source::kNone) continue;
     num_slots = std::max(num_slots, question->num_fused_tokens());
   }
   if (num_slots == 0) return;
@@ -231,9 +231,9 @@ void AnswerBatch::Fuse() {
   SharerCacheBuilder builder(sharer, layers_, static_cast<int64_t>(rows_.size()), num_slots,
                              parts_.language_model.model.options());
   for (size_t row = 0; row < rows_.size(); ++row) {
-    Question& question = *rows_[row];
+    AnswerState& question = *rows_[row];
     const Clock::time_point start = Clock::now();
-    if (question.cache_source == Question::Source::kZeros) {
+    if (question.cache_source == AnswerState::Source::kZeros) {
       builder.SetZeroRow(static_cast<int64_t>(row), question.num_fused_tokens());
     } else if (question.frame) {
       // Another question's cache is aligned at the end, where the prompts agree.
@@ -251,8 +251,8 @@ void AnswerBatch::Fuse() {
   const uint64_t fuse_us = MicrosecondsSince(start);
   parts_.metrics.ObserveStage(Stage::kFuse, fuse_us);
   for (size_t row = 0; row < rows_.size(); ++row) {
-    Question& question = *rows_[row];
-    if (question.cache_source == Question::Source::kNone || !question.open()) continue;
+    AnswerState& question = *rows_[row];
+    if (question.cache_source == AnswerState::Source::kNone || !question.open()) continue;
     question.reply.mutable_times()->set_fuse_us(fuse_us);
     if (!fused.ok()) {
       Fail(question, fused.status());
@@ -266,7 +266,7 @@ void AnswerBatch::Fuse() {
 
 void AnswerBatch::DropEndedRows() {
   std::vector<int64_t> kept;
-  std::vector<Question*> rows;
+  std::vector<AnswerState*> rows;
   for (size_t row = 0; row < rows_.size(); ++row) {
     if (!rows_[row]->open()) continue;
     kept.push_back(static_cast<int64_t>(row));
@@ -277,12 +277,12 @@ void AnswerBatch::DropEndedRows() {
   rows_ = std::move(rows);
 }
 
-void AnswerBatch::Fail(Question& question, const absl::Status& status) {
-  question.state = Question::State::kEnded;
+void AnswerBatch::Fail(AnswerState& question, const absl::Status& status) {
+  question.state = AnswerState::State::kEnded;
   question.job.finish(status);
 }
 
-void AnswerBatch::SharerFailed(Question& question, const absl::Status& status) {
+void AnswerBatch::SharerFailed(AnswerState& question, const absl::Status& status) {
   const v1::Mode mode = question.request().mode();
   const bool can_go_on = mode == v1::MODE_FUSED || mode == v1::MODE_TEXT;
   const std::string code = absl::StatusCodeToString(status.code());
@@ -293,7 +293,7 @@ void AnswerBatch::SharerFailed(Question& question, const absl::Status& status) {
   }
   parts_.metrics.degraded_total.With(code).Increment();
   question.reply.set_degraded(absl::StrCat(code, ": ", std::string(status.message())));
-  question.cache_source = Question::Source::kNone;
+  question.cache_source = AnswerState::Source::kNone;
   if (mode == v1::MODE_TEXT) {
     for (v1::ChatMessage& message : *question.job.request.mutable_prompt()->mutable_messages()) {
       message.set_content(absl::StrReplaceAll(message.content(), {{kHintPlaceholder, ""}}));
@@ -305,8 +305,8 @@ void AnswerBatch::SharerFailed(Question& question, const absl::Status& status) {
   }
 }
 
-void AnswerBatch::Succeed(Question& question) {
-  question.state = Question::State::kEnded;
+void AnswerBatch::Succeed(AnswerState& question) {
+  question.state = AnswerState::State::kEnded;
   question.reply.set_final(true);
   question.reply.mutable_times()->set_total_us(MicrosecondsSince(question.job.arrived));
   question.job.finish(std::move(question.reply));

@@ -8,7 +8,7 @@
 #include "absl/status/status.h"
 #include "common/model/model.h"
 #include "receiver/answer_engine.h"
-#include "receiver/question.h"
+#include "receiver/answer_state.h"
 
 namespace qc2c {
 
@@ -27,25 +27,25 @@ class AnswerBatch {
   void Fuse();
   void Answer();  // the last prompt token on top of the cache, and what follows
 
-  void StartShare(Question& question);
-  void StartGenerate(Question& question);
-  void TakeText(Question& question);
-  void TakeCache(Question& question);
-  void Generate(const std::vector<Question*>& questions, const KvCache& cache);
-  void ScoreOptions(const std::vector<Question*>& questions, const KvCache& cache);
+  void StartShare(AnswerState& question);
+  void StartGenerate(AnswerState& question);
+  void TakeText(AnswerState& question);
+  void TakeCache(AnswerState& question);
+  void Generate(const std::vector<AnswerState*>& questions, const KvCache& cache);
+  void ScoreOptions(const std::vector<AnswerState*>& questions, const KvCache& cache);
 
-  void Fail(Question& question, const absl::Status& status);
+  void Fail(AnswerState& question, const absl::Status& status);
   // Without the sharer a question goes on alone if its caller allows that, and fails otherwise.
-  void SharerFailed(Question& question, const absl::Status& status);
-  void Succeed(Question& question);
+  void SharerFailed(AnswerState& question, const absl::Status& status);
+  void Succeed(AnswerState& question);
   // Takes the questions that ended out of rows_ and cache_.
   void DropEndedRows();
 
   const AnswerParts& parts_;
   const Clock::time_point start_ = Clock::now();
   const std::vector<int32_t> layers_;  // the sharer layers that the fuser reads
-  std::vector<std::unique_ptr<Question>> questions_;
-  std::vector<Question*> rows_;  // the rows of cache_
+  std::vector<std::unique_ptr<AnswerState>> questions_;
+  std::vector<AnswerState*> rows_;  // the rows of cache_
   KvCache cache_;
 };
 

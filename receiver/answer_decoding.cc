@@ -11,13 +11,13 @@
 namespace qc2c {
 namespace {
 
-TokenBatch LastTokens(const std::vector<Question*>& questions, at::Device device) {
+TokenBatch LastTokens(const std::vector<AnswerState*>& questions, at::Device device) {
   std::vector<std::vector<int32_t>> ids;
-  for (const Question* question : questions) ids.push_back({question->job.ids.back()});
+  for (const AnswerState* question : questions) ids.push_back({question->job.ids.back()});
   return TokenBatch::FromSequences(ids, device);
 }
 
-bool Cancelled(const Question& question) {
+bool Cancelled(const AnswerState& question) {
   return question.job.cancelled && question.job.cancelled();
 }
 
@@ -39,7 +39,7 @@ int BestOption(const v1::AnswerReply& reply) {
 }  // namespace
 
 void AnswerBatch::Answer() {
-  std::vector<Question*> generated, scored;
+  std::vector<AnswerState*> generated, scored;
   std::vector<int64_t> generated_rows, scored_rows;
   for (size_t row = 0; row < rows_.size(); ++row) {
     const bool text = rows_[row]->request().method() == v1::ANSWER_METHOD_GENERATE;
@@ -54,17 +54,17 @@ void AnswerBatch::Answer() {
   }
 }
 
-void AnswerBatch::Generate(const std::vector<Question*>& questions, const KvCache& cache) {
+void AnswerBatch::Generate(const std::vector<AnswerState*>& questions, const KvCache& cache) {
   const Clock::time_point start = Clock::now();
   const LanguageModel& language_model = parts_.language_model;
   GreedyOptions options{.eos_ids = language_model.model.config().eos_ids};
   std::vector<StreamDecoder> streams;
-  for (const Question* question : questions) {
+  for (const AnswerState* question : questions) {
     options.max_new_tokens.push_back(static_cast<int32_t>(question->request().max_new_tokens()));
     streams.emplace_back(language_model.tokenizer);
   }
   options.on_token = [&](int64_t row, int32_t id) {
-    const Question& question = *questions[row];
+    const AnswerState& question = *questions[row];
     if (Cancelled(question)) return GreedyOptions::Step::kStop;
     if (question.job.stream) {
       absl::StatusOr<std::string> piece = streams[row].Push(id);
@@ -78,7 +78,7 @@ void AnswerBatch::Generate(const std::vector<Question*>& questions, const KvCach
   const uint64_t generate_us = MicrosecondsSince(start);
   parts_.metrics.ObserveStage(Stage::kGenerate, generate_us);
   for (size_t i = 0; i < questions.size(); ++i) {
-    Question& question = *questions[i];
+    AnswerState& question = *questions[i];
     if (!generations.ok()) {
       Fail(question, generations.status());
       continue;
@@ -101,18 +101,18 @@ void AnswerBatch::Generate(const std::vector<Question*>& questions, const KvCach
   }
 }
 
-void AnswerBatch::ScoreOptions(const std::vector<Question*>& questions, const KvCache& cache) {
+void AnswerBatch::ScoreOptions(const std::vector<AnswerState*>& questions, const KvCache& cache) {
   const Clock::time_point start = Clock::now();
   const LanguageModel& language_model = parts_.language_model;
   std::vector<std::vector<std::vector<int32_t>>> options;
-  for (const Question* question : questions) options.push_back(question->job.option_ids);
+  for (const AnswerState* question : questions) options.push_back(question->job.option_ids);
   const absl::StatusOr<std::vector<std::vector<double>>> scores = OptionLogProbabilities(
       language_model.model, LastTokens(questions, language_model.model.options().device), &cache,
       options);
   const uint64_t generate_us = MicrosecondsSince(start);
   parts_.metrics.ObserveStage(Stage::kGenerate, generate_us);
   for (size_t i = 0; i < questions.size(); ++i) {
-    Question& question = *questions[i];
+    AnswerState& question = *questions[i];
     if (!scores.ok()) {
       Fail(question, scores.status());
       continue;

@@ -12,7 +12,7 @@
 
 namespace qc2c {
 
-struct Question {
+struct AnswerState {
   AnswerJob job;
   v1::AnswerReply reply;
   enum class State { kOpen, kEnded } state = State::kOpen;
