@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "common/base/status_macros.h"
+#include "common/rpc/callback_threads.h"
 
 namespace qc2c {
 
@@ -16,6 +17,7 @@ absl::StatusOr<std::shared_ptr<grpc::Channel>> CreateChannel(const Address& addr
   if (address.kind == Address::Kind::kTcp && address.port == 0)
     return absl::InvalidArgumentError(
         absl::StrCat("address ", address.ToString(), ": a peer's port cannot be 0"));
+  KeepCallbackThreads();
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(static_cast<int>(options.max_receive_message_bytes));
   arguments.SetMaxSendMessageSize(-1);

@@ -8,16 +8,21 @@
 #include <grpcpp/server_builder.h>
 #include <pthread.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "common/base/status_macros.h"
+#include "common/rpc/callback_threads.h"
 #include "common/rpc/stop_signals.h"
 
 namespace qc2c {
 namespace {
+
+constexpr absl::Duration kIdlePoll = absl::Milliseconds(5);
+constexpr absl::Duration kReplyReading = absl::Milliseconds(100);
 
 // The reflection library registers itself for every server of a process that merely links it; this
 // takes it out of a server that does not want it.
@@ -54,6 +59,7 @@ absl::StatusOr<std::unique_ptr<ServerHost>> ServerHost::Start(
     ServerOptions options, const std::vector<HostedService>& services) {
   RETURN_IF_ERROR(CheckAccess(options.address, options.access));
   RETURN_IF_ERROR(RemoveStaleSocket(options.address));
+  KeepCallbackThreads();
   grpc::EnableDefaultHealthCheckService(true);
   grpc::ServerBuilder builder;
   ConfigureReflection(options.reflection, &builder);
@@ -94,10 +100,21 @@ void ServerHost::StopWhenTold() {
     const timespec drain = absl::ToTimespec(options_.drain);
     sigtimedwait(&signals, nullptr, &drain);
   }
-  server_->Shutdown(absl::ToChronoTime(absl::Now() + options_.grace));
+  const absl::Time deadline = absl::Now() + options_.grace;
+  AwaitIdle(deadline);
+  server_->Shutdown(absl::ToChronoTime(deadline));
   // gRPC removes the socket; this catches what it left, and spares one that a successor made.
   RemoveStaleSocket(options_.address).IgnoreError();
   stopped_.Notify();
+}
+
+// gRPC closes a connection right after its last call's trailers; a client that happens to write
+// just then sees a broken pipe instead of them. So the calls end first, and their replies get time
+// to be read.
+void ServerHost::AwaitIdle(absl::Time deadline) const {
+  if (!options_.busy) return;
+  while (options_.busy() && absl::Now() < deadline) absl::SleepFor(kIdlePoll);
+  absl::SleepFor(std::min(kReplyReading, deadline - absl::Now()));
 }
 
 void ServerHost::Wait() { stopped_.WaitForNotification(); }

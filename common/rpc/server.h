@@ -29,6 +29,9 @@ struct ServerOptions {
   absl::Duration grace = absl::Seconds(5);      // for the open calls; then they are cancelled
   // Called once, from the host's thread, when stopping begins: refuse new work, set /healthz.
   std::function<void()> stop_admitting;
+  // True while admitted calls are unfinished. With it, stopping waits for them before it closes any
+  // connection, so that every finished call's reply arrives. Thread-safe.
+  std::function<bool()> busy;
 };
 
 struct HostedService {
@@ -39,7 +42,7 @@ struct HostedService {
 // Listens and serves, with the gRPC health service, until SIGTERM, SIGINT or Stop(): then
 //   1. health turns NOT_SERVING and stop_admitting is called,
 //   2. `drain` passes (a second signal ends it),
-//   3. no call is accepted any more, open ones get `grace` and are then cancelled,
+//   3. open calls get `grace` and are then cancelled; no call is accepted any more,
 //   4. the unix socket is gone.
 // A process has one host if signals are to stop it, and BlockStopSignals must have been called
 // first in main; Start calls it for its own thread. Thread-safe.
@@ -63,6 +66,7 @@ class ServerHost {
  private:
   ServerHost(ServerOptions options, std::unique_ptr<grpc::Server> server);
   void StopWhenTold();
+  void AwaitIdle(absl::Time deadline) const;
 
   ServerOptions options_;
   std::unique_ptr<grpc::Server> server_;

@@ -128,13 +128,14 @@ TEST_F(ServerTest, SigtermLetsAnOpenCallFinishAndRefusesNewOnes) {
   FakeSharer sharer([&](const v1::ShareRequest&, RawStreamWriter* writer) {
     writer->Send({"first"});
     admitting_stopped.WaitForNotification();
-    absl::SleepFor(absl::Milliseconds(100));  // well into Shutdown
+    absl::SleepFor(absl::Milliseconds(100));  // well into stopping
     writer->Send({"second"});
     writer->Finish(absl::OkStatus());
   });
   auto host = ServerHost::Start({.address = socket_,
                                  .grace = absl::Seconds(10),
-                                 .stop_admitting = [&] { admitting_stopped.Notify(); }},
+                                 .stop_admitting = [&] { admitting_stopped.Notify(); },
+                                 .busy = [&] { return !sharer.done.HasBeenNotified(); }},
                                 Hosted(sharer));
   ASSERT_TRUE(host.ok()) << host.status();
   std::vector<std::string> messages;

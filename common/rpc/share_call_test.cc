@@ -138,8 +138,10 @@ TEST_P(ShareCallTest, ADeadlineEndsTheCallOnBothSides) {
     while (!writer->cancelled()) absl::SleepFor(absl::Milliseconds(1));
     writer->Finish(absl::OkStatus());
   });
+  // The call must reach the sharer within its time, also on a busy machine.
+  ASSERT_TRUE(channel_->WaitForConnected(absl::ToChronoTime(absl::Now() + kSoon)));
   Caller caller;
-  caller.Start(channel_, {.timeout = absl::Milliseconds(200)});
+  caller.Start(channel_, {.timeout = absl::Milliseconds(500)});
   ASSERT_TRUE(caller.done.WaitForNotificationWithTimeout(kSoon));
   EXPECT_EQ(caller.outcome.status.code(), absl::StatusCode::kDeadlineExceeded);
   EXPECT_TRUE(sharer_->cancelled.WaitForNotificationWithTimeout(kSoon));
@@ -237,6 +239,16 @@ TEST_P(ShareCallTest, ASharerThatIsAwayIsUnavailableAndOneThatReturnsIsFound) {
     absl::SleepFor(absl::Milliseconds(50));
   } while (absl::Now() < limit);
   EXPECT_TRUE(status.ok()) << status;
+}
+
+// No server lives beside it, so the reaction that ends the call ends the process's last channel.
+TEST(LastChannelTest, ACallMayBeTheLastToHoldItsChannel) {
+  for (int round = 0; round < 20; ++round) {
+    Caller caller;
+    caller.Start(CreateChannel(ParseAddress("unix:absent.sock").value()).value());
+    ASSERT_TRUE(caller.done.WaitForNotificationWithTimeout(kSoon));
+    EXPECT_EQ(caller.outcome.status.code(), absl::StatusCode::kUnavailable);
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Transports, ShareCallTest, ::testing::Values("unix", "tcp"),
