@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -30,6 +31,8 @@ class AnswerBatch {
   void StartShare(AnswerState& question);
   void StartGenerate(AnswerState& question);
   void TakeText(AnswerState& question);
+  // Puts the sharer's text into the prompt of MODE_TEXT and reads it anew.
+  void SetHint(AnswerState& question, const std::string& hint);
   void TakeCache(AnswerState& question);
   void Generate(const std::vector<AnswerState*>& questions, const KvCache& cache);
   void ScoreOptions(const std::vector<AnswerState*>& questions, const KvCache& cache);

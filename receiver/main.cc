@@ -71,7 +71,8 @@ absl::Status Run(const ReceiverOptions& options) {
                           {"sharer", sharer->card().model()},
                           {"fuser", HashText(fuser.fingerprint())},
                           {"codecs", SchemeNames()}},
-                .stop_admitting = [&] { service.StopAdmitting(); }});
+                .stop_admitting = [&] { service.StopAdmitting(); },
+                .busy = [&] { return metrics.inflight.Value() > 0; }});
 }
 
 }  // namespace
