@@ -30,7 +30,8 @@ absl::Status Run(const DaemonOptions& options, uint32_t chunk_bytes) {
                                    {"device", options.device},
                                    {"dtype", options.dtype},
                                    {"codecs", SchemeNames()}},
-                         .stop_admitting = [&] { service.StopAdmitting(); }});
+                         .stop_admitting = [&] { service.StopAdmitting(); },
+                         .busy = [&] { return metrics.inflight.Value() > 0; }});
 }
 
 }  // namespace

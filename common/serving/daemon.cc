@@ -49,10 +49,12 @@ absl::Status Serve(const DaemonOptions& options, const Serving& serving) {
       .access = AccessOf(options),
       .reflection = options.reflection == "on" ? Reflection::kOn : Reflection::kOff,
       .grace = absl::Milliseconds(options.grace_ms),
-      .stop_admitting = [&] {
-        if (page) page->SetHealth(Health::kDraining);
-        serving.stop_admitting();
-      }};
+      .stop_admitting =
+          [&] {
+            if (page) page->SetHealth(Health::kDraining);
+            serving.stop_admitting();
+          },
+      .busy = serving.busy};
   ASSIGN_OR_RETURN(std::unique_ptr<ServerHost> host,
                    ServerHost::Start(std::move(server_options), {serving.service}));
   std::string line = absl::StrCat(serving.program, " ready address=", host->address().ToString());

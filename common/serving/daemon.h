@@ -31,6 +31,8 @@ struct Serving {
   std::vector<std::pair<std::string, std::string>> ready;
   // Called when stopping begins, before the open calls get their grace: refuse new work.
   std::function<void()> stop_admitting;
+  // True while admitted calls are unfinished.
+  std::function<bool()> busy;
 };
 
 // Serves until SIGTERM or SIGINT. Prints one line on stdout when ready:
