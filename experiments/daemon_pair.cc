@@ -90,6 +90,9 @@ absl::StatusOr<std::unique_ptr<DaemonPair>> DaemonPair::Start(const DaemonPairOp
   pair->folder_ = folder;
   pair->receiver_address_ = absl::StrCat("unix:", folder, "/receiver.sock");
   const std::string sharer_address = absl::StrCat("unix:", folder, "/sharer.sock");
+  const std::string metered_address = absl::StrCat("unix:", folder, "/metered.sock");
+  ASSIGN_OR_RETURN(pair->meter_,
+                   SocketMeter::Start(folder + "/metered.sock", folder + "/sharer.sock"));
   const std::vector<std::string> common = {"--device",  options.device,
                                            "--dtype",   options.dtype,
                                            "--threads", absl::StrCat(options.threads),
@@ -111,7 +114,7 @@ absl::StatusOr<std::unique_ptr<DaemonPair>> DaemonPair::Start(const DaemonPairOp
              "--fuser",
              options.models.fuser,
              "--sharer",
-             sharer_address,
+             metered_address,
              "--listen",
              pair->receiver_address_};
   command.insert(command.end(), common.begin(), common.end());
@@ -128,6 +131,7 @@ absl::StatusOr<std::unique_ptr<DaemonPair>> DaemonPair::Start(const DaemonPairOp
 DaemonPair::~DaemonPair() {
   receiver_.reset();  // first: it talks to the other
   sharer_.reset();
+  meter_.reset();
   std::error_code error;
   std::filesystem::remove_all(folder_, error);
 }

@@ -9,6 +9,7 @@
 #include "absl/status/statusor.h"
 #include "experiments/child_process.h"
 #include "experiments/recipe.h"
+#include "experiments/socket_meter.h"
 
 namespace qc2c {
 
@@ -29,6 +30,8 @@ class DaemonPair {
   ~DaemonPair();
 
   const std::string& receiver_address() const { return receiver_address_; }
+  // What crossed the socket between the two so far.
+  SocketBytes socket_bytes() const { return meter_->bytes(); }
   const std::string& sharer_metrics() const { return sharer_metrics_; }      // HOST:PORT
   const std::string& receiver_metrics() const { return receiver_metrics_; }  // HOST:PORT
 
@@ -39,6 +42,7 @@ class DaemonPair {
   std::string receiver_address_;
   std::string sharer_metrics_;
   std::string receiver_metrics_;
+  std::unique_ptr<SocketMeter> meter_;  // between the two
   std::unique_ptr<ChildProcess> sharer_;
   std::unique_ptr<ChildProcess> receiver_;
 };

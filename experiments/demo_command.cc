@@ -68,7 +68,7 @@ absl::Status ShowByteCounts(const DaemonPair& daemons, const SessionTotals& sess
 }
 
 absl::Status RunWithDaemons(const DemoFlags& flags, const Recipe& recipe, const Pair& pair,
-                            const RecipeRun& run) {
+                            RecipeRun run) {
   std::cerr << "starting qc2c-sharer (" << pair.sharer.filename().string()
             << ") and qc2c-receiver (" << pair.receiver.filename().string() << ")\n";
   ASSIGN_OR_RETURN(const auto daemons, DaemonPair::Start({.models = pair,
@@ -76,6 +76,7 @@ absl::Status RunWithDaemons(const DemoFlags& flags, const Recipe& recipe, const 
                                                           .dtype = flags.dtype,
                                                           .threads = flags.threads,
                                                           .logs = run.folder / "logs"}));
+  run.ask.socket_bytes = [&] { return daemons->socket_bytes().both(); };
   ASSIGN_OR_RETURN(const auto client, ReceiverClient::Create(daemons->receiver_address()));
   ASSIGN_OR_RETURN(const RunOutcome outcome, RunRecipeInFolder(recipe, *client, run));
   RETURN_IF_ERROR(ShowByteCounts(*daemons, outcome.session, run.folder));

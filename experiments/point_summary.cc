@@ -17,6 +17,14 @@ double MeanOf(const std::vector<Prediction>& predictions, Getter getter) {
   return sum / static_cast<double>(predictions.size());
 }
 
+// Null if any session of the point ran without a meter: a part would look like the whole.
+Json SocketBytesOf(const std::vector<Prediction>& predictions) {
+  for (const Prediction& p : predictions) {
+    if (!p.socket_bytes) return nullptr;
+  }
+  return MeanOf(predictions, [](const Prediction& p) { return *p.socket_bytes; });
+}
+
 Json BytesOf(const std::vector<Prediction>& predictions) {
   std::vector<double> tx;
   for (const Prediction& p : predictions) tx.push_back(static_cast<double>(p.bytes.tx()));
@@ -30,6 +38,7 @@ Json BytesOf(const std::vector<Prediction>& predictions) {
           {"indices", mean(&v1::ByteCounts::indices)},
           {"header", mean(&v1::ByteCounts::header)},
           {"grpc", mean(&v1::ByteCounts::grpc)},
+          {"socket", SocketBytesOf(predictions)},
           {"formula", mean(&v1::ByteCounts::formula)},
           {"raw", mean(&v1::ByteCounts::raw)},
           {"messages", mean(&v1::ByteCounts::messages)}};

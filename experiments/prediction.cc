@@ -110,7 +110,8 @@ Json Prediction::ToJson() const {
           {"hint", hint},
           {"bytes", BytesToJson(bytes)},
           {"times_us", TimesToJson(times)},
-          {"wall_us", wall_us}};
+          {"wall_us", wall_us},
+          {"socket_bytes", socket_bytes.has_value() ? Json(*socket_bytes) : Json(nullptr)}};
 }
 
 absl::StatusOr<Prediction> Prediction::FromJson(const Json& json) {
@@ -132,6 +133,9 @@ absl::StatusOr<Prediction> Prediction::FromJson(const Json& json) {
   prediction.times.set_total_us(
       static_cast<uint64_t>(fields.Get<double>("latency_ms") * 1000 + 0.5));
   prediction.wall_us = fields.Get<uint64_t>("wall_us");
+  if (json.contains("socket_bytes") && !json["socket_bytes"].is_null()) {
+    prediction.socket_bytes = fields.Get<uint64_t>("socket_bytes");
+  }
   RETURN_IF_ERROR(fields.status());
   RETURN_IF_ERROR(ReadBytes(json.value("bytes", Json::object()), prediction));
   RETURN_IF_ERROR(ReadTimes(json.value("times_us", Json::object()), prediction));

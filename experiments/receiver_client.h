@@ -22,6 +22,9 @@ struct AskOptions {
   absl::Duration retry_for = absl::Seconds(60);
   std::function<bool()> stopped = [] { return false; };  // looked at ten times a second
   std::function<void(const std::string&)> on_trouble = [](const std::string&) {};
+  // What has crossed the socket between sharer and receiver so far, both ways, where somebody
+  // counts it (socket_meter.h); empty elsewhere.
+  std::function<uint64_t()> socket_bytes;
 };
 
 struct FailedQuestion {

@@ -60,18 +60,23 @@ TextTable TableOf(const std::vector<Json>& rows, const std::string& dataset) {
                    {"scales"},
                    {"indices"},
                    {"header"},
+                   {"socket"},
                    {"ms"},
                    {"p50 ms"}};
   for (const Json& row : rows) {
     if (row.at("dataset") != dataset) continue;
     const Json& bytes = row.at("bytes_tx");
     const Json& latency = row.at("latency_ms");
-    const auto part = [&](const char* name) { return Bytes(bytes.at(name).get<double>()); };
-    table.rows.push_back(
-        {row.at("point").get<std::string>(), WithThousands(row.at("n").get<double>()),
-         AccuracyCell(row), VersusCell(row), part("mean"), part("payload"), part("scales"),
-         part("indices"), part("header"), absl::StrFormat("%.2f", latency.at("wall").get<double>()),
-         absl::StrFormat("%.1f", latency.at("p50").get<double>())});
+    const auto part = [&](const char* name) {
+      const Json& value = bytes.at(name);
+      return value.is_null() ? "" : Bytes(value.get<double>());
+    };
+    table.rows.push_back({row.at("point").get<std::string>(),
+                          WithThousands(row.at("n").get<double>()), AccuracyCell(row),
+                          VersusCell(row), part("mean"), part("payload"), part("scales"),
+                          part("indices"), part("header"), part("socket"),
+                          absl::StrFormat("%.2f", latency.at("wall").get<double>()),
+                          absl::StrFormat("%.1f", latency.at("p50").get<double>())});
   }
   return table;
 }
@@ -104,8 +109,10 @@ std::string IncompleteLines(const std::vector<Json>& rows) {
 }
 
 constexpr char kLegend[] =
-    "bytes: mean serialized size of what crossed for a question, and its parts. ms: run time a "
-    "question with all in flight;\np50 ms: from a question's arrival at the receiver to its "
+    "bytes: mean serialized size of what crossed for a question, and its parts. socket: all that "
+    "crossed the socket between\nsharer and receiver, both ways, where it was metered. ms: run "
+    "time a "
+    "question with all in flight; p50 ms: from a question's\narrival at the receiver to its "
     "answer, "
     "queueing included. [95 %]: Wilson; differences paired.\n";
 

@@ -94,6 +94,7 @@ class Runner {
   std::vector<Cell> cells_;
   std::unique_ptr<RunProgress> progress_;
   absl::Time last_answer_;
+  uint64_t last_socket_bytes_ = 0;
   RunOutcome outcome_;
 };
 
@@ -147,6 +148,7 @@ absl::Status Runner::RunCell(Cell& cell) {
   progress_->StartPoint(cell.name(), dataset.questions.size(), cell.predictions.size());
   const SessionTotals before = outcome_.session;
   last_answer_ = absl::Now();
+  if (options_.socket_bytes) last_socket_bytes_ = options_.socket_bytes();
   absl::StatusOr<AskResult> result =
       client_.AnswerAll(requests, options_, [&](const v1::AnswerReply& reply) {
         const Question& question = dataset.questions[unanswered.at(reply.question_id())];
@@ -178,6 +180,11 @@ absl::Status Runner::Record(Cell& cell, const Question& question, const v1::Answ
   const absl::Time now = absl::Now();
   prediction.wall_us = static_cast<uint64_t>(absl::ToInt64Microseconds(now - last_answer_));
   last_answer_ = now;
+  if (options_.socket_bytes) {
+    const uint64_t socket_bytes = options_.socket_bytes();
+    prediction.socket_bytes = socket_bytes - last_socket_bytes_;
+    last_socket_bytes_ = socket_bytes;
+  }
   RETURN_IF_ERROR(log.Append(prediction));
   SessionTotals& session = outcome_.session;
   ++session.questions;
