@@ -1,6 +1,10 @@
 #include "experiments/fake_receiver.h"
 
+#include <algorithm>
+#include <condition_variable>
 #include <cstdlib>
+#include <deque>
+#include <thread>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -40,6 +44,11 @@ std::map<std::string, int> FakeReceiver::times_asked() const {
   return times_asked_;
 }
 
+int FakeReceiver::most_outstanding() const {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return most_outstanding_;
+}
+
 std::vector<v1::ScoreReport> FakeReceiver::reports() const {
   const std::lock_guard<std::mutex> lock(mutex_);
   return reports_;
@@ -52,22 +61,56 @@ grpc::Status FakeReceiver::Describe(grpc::ServerContext*, const v1::DescribeRequ
   return grpc::Status::OK;
 }
 
+bool FakeReceiver::Admit(const v1::AnswerRequest& request) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  ++times_asked_[request.question_id()];
+  most_outstanding_ = std::max(most_outstanding_, ++num_outstanding_);
+  if (answers_until_break_ < 0) return true;
+  return answers_until_break_-- > 0;
+}
+
 grpc::Status FakeReceiver::AnswerBatch(
     grpc::ServerContext*, grpc::ServerReaderWriter<v1::AnswerReply, v1::AnswerRequest>* stream) {
-  v1::AnswerRequest request;
-  while (stream->Read(&request)) {
-    {
-      const std::lock_guard<std::mutex> lock(mutex_);
-      ++times_asked_[request.question_id()];
-      if (answers_until_break_ == 0) {
-        answers_until_break_ = -1;
-        return break_status_;
-      }
-      if (answers_until_break_ > 0) --answers_until_break_;
+  std::deque<v1::AnswerRequest> waiting;
+  std::condition_variable changed;
+  bool all_read = false;
+  // Answers on its own thread, so that reading shows how many the client dares to send.
+  std::thread answering([&] {
+    std::unique_lock<std::mutex> lock(mutex_);
+    while (true) {
+      changed.wait(lock, [&] { return all_read || !waiting.empty(); });
+      if (waiting.empty()) return;
+      const v1::AnswerRequest request = std::move(waiting.front());
+      waiting.pop_front();
+      lock.unlock();
+      const v1::AnswerReply reply = answer_(request);
+      lock.lock();
+      --num_outstanding_;
+      lock.unlock();
+      stream->Write(reply);
+      lock.lock();
     }
-    stream->Write(answer_(request));
+  });
+  v1::AnswerRequest request;
+  grpc::Status status;
+  while (status.ok() && stream->Read(&request)) {
+    if (!Admit(request)) {
+      status = break_status_;
+      break;
+    }
+    const std::lock_guard<std::mutex> lock(mutex_);
+    waiting.push_back(request);
+    changed.notify_one();
   }
-  return grpc::Status::OK;
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    all_read = true;
+    changed.notify_one();
+  }
+  answering.join();
+  const std::lock_guard<std::mutex> lock(mutex_);
+  num_outstanding_ = 0;
+  return status;
 }
 
 grpc::Status FakeReceiver::ReportScores(grpc::ServerContext*, const v1::ScoreReport* report,

@@ -30,6 +30,7 @@ class FakeReceiver final : public v1::Receiver::Service {
 
   const std::string& address() const { return address_; }
   std::map<std::string, int> times_asked() const;
+  int most_outstanding() const;  // questions read and not yet answered, at the worst moment
   std::vector<v1::ScoreReport> reports() const;
 
  private:
@@ -41,6 +42,9 @@ class FakeReceiver final : public v1::Receiver::Service {
   grpc::Status ReportScores(grpc::ServerContext*, const v1::ScoreReport* report,
                             v1::ScoreReceipt*) override;
 
+  // Counts a request; false if the stream is to break now.
+  bool Admit(const v1::AnswerRequest& request);
+
   const std::string address_;
   const std::function<v1::AnswerReply(const v1::AnswerRequest&)> answer_;
   std::unique_ptr<grpc::Server> server_;
@@ -48,6 +52,8 @@ class FakeReceiver final : public v1::Receiver::Service {
   mutable std::mutex mutex_;
   int answers_until_break_ = -1;  // negative: never
   grpc::Status break_status_;
+  int num_outstanding_ = 0;
+  int most_outstanding_ = 0;
   std::map<std::string, int> times_asked_;
   std::vector<v1::ScoreReport> reports_;
 };

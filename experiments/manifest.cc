@@ -75,7 +75,7 @@ Json CardToJson(const v1::ModelCard& card) {
 Json CodeManifest() {
   return {{"version", QC2C_VERSION},
           {"git", GitVersion()},
-          {"compiler", __VERSION__},
+          {"compiler", QC2C_COMPILER},
           {"grpc", grpc::Version()},
           {"protobuf", google::protobuf::internal::VersionString(GOOGLE_PROTOBUF_VERSION)}};
 }

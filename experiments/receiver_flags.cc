@@ -7,13 +7,16 @@ void ReceiverFlags::Add(CLI::App& command, ReceiverFlags& flags) {
       .add_option("--receiver", flags.address, "where the receiver listens: unix:PATH or HOST:PORT")
       ->envname("QC2C_RECEIVER")
       ->required();
-  command.add_flag("--allow-insecure-remote", flags.allow_insecure_remote,
-                   "allow a receiver on another machine; the connection is not encrypted");
+  command
+      .add_option("--insecure-remote", flags.insecure_remote,
+                  "whether a receiver on another machine is allowed, unencrypted: on or off")
+      ->check(CLI::IsMember({"on", "off"}));
 }
 
 absl::StatusOr<std::unique_ptr<ReceiverClient>> ReceiverFlags::Connect() const {
-  return ReceiverClient::Create(
-      address, allow_insecure_remote ? RemoteAccess::kAllowInsecureRemote : RemoteAccess::kRefuse);
+  return ReceiverClient::Create(address, insecure_remote == "on"
+                                             ? RemoteAccess::kAllowInsecureRemote
+                                             : RemoteAccess::kRefuse);
 }
 
 }  // namespace qc2c

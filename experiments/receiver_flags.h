@@ -12,7 +12,7 @@ namespace qc2c {
 
 struct ReceiverFlags {
   std::string address;
-  bool allow_insecure_remote = false;
+  std::string insecure_remote = "off";  // on or off
 
   // `flags` must outlive the parse.
   static void Add(CLI::App& command, ReceiverFlags& flags);

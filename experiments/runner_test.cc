@@ -6,6 +6,7 @@
 #include <atomic>
 #include <fstream>
 
+#include "absl/strings/str_cat.h"
 #include "common/base/files.h"
 #include "experiments/fake_receiver.h"
 #include "experiments/prediction.h"
@@ -34,9 +35,9 @@ class RunnerTest : public testing::Test {
   RunnerTest() {
     std::string questions;
     for (int i = 0; i < 10; ++i) {
-      questions += R"({"id": "q)" + std::to_string(i) +
-                   R"(", "question": "?", "choices": {"A": "x", "B": "y"}, "answer": ")" +
-                   (i % 2 == 0 ? "A" : "B") + "\"}\n";
+      absl::StrAppend(&questions, "{\"id\": \"q", i,
+                      "\", \"question\": \"?\", \"choices\": {\"A\": \"x\", \"B\": \"y\"}, ",
+                      "\"answer\": \"", i % 2 == 0 ? "A" : "B", "\"}\n");
     }
     Write("questions.jsonl", questions);
     Write("format.yaml", kFormat);
