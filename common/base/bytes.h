@@ -10,7 +10,7 @@
 
 namespace qc2c {
 
-using ByteSpan = std::span<const uint8_t>;  // borrowed, read-only
+using ByteSpan = std::span<const uint8_t>;   // borrowed, read-only
 using MutableByteSpan = std::span<uint8_t>;  // borrowed, written by the callee
 
 // The product of all factors, or nothing if it does not fit in 64 bits. Sizes that come from a file

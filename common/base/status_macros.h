@@ -9,10 +9,10 @@
 #define QC2C_CONCAT_INNER(a, b) a##b
 #define QC2C_CONCAT(a, b) QC2C_CONCAT_INNER(a, b)
 
-#define RETURN_IF_ERROR(expr)                         \
-  do {                                                \
-    if (absl::Status status_ = (expr); !status_.ok()) \
-      return status_;                                 \
+// Leaves the calling function with the status unless it is OK.
+#define RETURN_IF_ERROR(expr)                                         \
+  do {                                                                \
+    if (absl::Status status_ = (expr); !status_.ok()) return status_; \
   } while (false)
 
 #define ASSIGN_OR_RETURN(lhs, expr) \

@@ -12,8 +12,8 @@ namespace qc2c {
 
 constexpr int DTypeBytes(DType dtype) { return dtype == DType::kFp32 ? 4 : 2; }
 
-std::string_view DTypeName(DType dtype);                       // "fp32", "bf16", "fp16"
-absl::StatusOr<DType> ParseDType(std::string_view name);       // INVALID_ARGUMENT lists the names
+std::string_view DTypeName(DType dtype);                  // "fp32", "bf16", "fp16"
+absl::StatusOr<DType> ParseDType(std::string_view name);  // INVALID_ARGUMENT lists the names
 
 // Round to nearest, ties to even; NaN stays NaN (quiet), infinities stay, overflow gives infinity.
 uint16_t Fp32ToBf16(float value);

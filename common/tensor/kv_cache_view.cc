@@ -7,8 +7,8 @@ namespace {
 
 absl::Status CheckRange(std::string_view field, int64_t value, int64_t max) {
   if (value >= 1 && value <= max) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat("layout.", std::string(field), " is ", value,
-                                                 ": expected 1 to ", max));
+  return absl::InvalidArgumentError(
+      absl::StrCat("layout.", std::string(field), " is ", value, ": expected 1 to ", max));
 }
 
 }  // namespace

@@ -41,8 +41,8 @@ struct KvPlane {
   int64_t head_stride = 0;   // in elements
 };
 
-// Planes of the layers that matter to the caller; a plane whose data is null is absent (a layer that
-// nobody reads). All planes share dtype, device and token count. The memory must outlive the view.
+// Planes of the layers that matter to the caller; null data: absent (a layer that nobody reads).
+// All planes share dtype, device and token count. The memory must outlive the view.
 struct KvCacheView {
   KvLayout layout;
   int64_t num_tokens = 0;  // T

@@ -19,7 +19,7 @@ out=$(realpath -m "${1:-$source_dir/data/embedded}")
 work=$(realpath -m "${2:-$BUILD_DIR/train-embedded}")
 recipes=$source_dir/experiments/recipes
 device=${DEVICE:-cpu}
-receiver=receiver-qwen3
+receiver='receiver-qwen3'
 mkdir -p "$out" "$work"
 
 # The background trainer is started as a simple command, so that $! is the program itself and a stop

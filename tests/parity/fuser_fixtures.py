@@ -23,16 +23,38 @@ BATCH, TOKENS = 3, 11
 # Heads, head sizes and depths differ so that a mixed-up axis cannot go unseen. A gate of exactly 0 is
 # closed; the other closed gates are negative.
 CASES = {
-    "fp32_three_blocks": dict(dtype="float32", num_layers=3, receiver=(3, 2, 16), sharer=(5, 3, 8),
-                              layer_map=[2, 3, 4], gates=[(0.3, 0.1), (2.0, -1.0), (0.0, 0.5)]),
-    "fp32_four_blocks": dict(dtype="float32", num_layers=4, receiver=(4, 4, 8), sharer=(2, 2, 32),
-                             layer_map=[0, 0, 0, 1],
-                             gates=[(1.0, 1.0), (0.2, 0.2), (-0.1, 3.0), (0.01, 0.01)]),
-    "bf16_three_blocks": dict(dtype="bfloat16", num_layers=3, receiver=(4, 2, 32), sharer=(5, 2, 32),
-                              layer_map=[1, 2, 3, 4],
-                              gates=[(0.5, 0.5), (0.25, -0.25), (0.0, 1.0), (1.0, 0.0)]),
-    "bf16_four_blocks": dict(dtype="bfloat16", num_layers=4, receiver=(2, 2, 64), sharer=(3, 4, 16),
-                             layer_map=[1, 2], gates=[(0.5, 0.5), (2.0, 2.0)]),
+    "fp32_three_blocks": dict(
+        dtype="float32",
+        num_layers=3,
+        receiver=(3, 2, 16),
+        sharer=(5, 3, 8),
+        layer_map=[2, 3, 4],
+        gates=[(0.3, 0.1), (2.0, -1.0), (0.0, 0.5)],
+    ),
+    "fp32_four_blocks": dict(
+        dtype="float32",
+        num_layers=4,
+        receiver=(4, 4, 8),
+        sharer=(2, 2, 32),
+        layer_map=[0, 0, 0, 1],
+        gates=[(1.0, 1.0), (0.2, 0.2), (-0.1, 3.0), (0.01, 0.01)],
+    ),
+    "bf16_three_blocks": dict(
+        dtype="bfloat16",
+        num_layers=3,
+        receiver=(4, 2, 32),
+        sharer=(5, 2, 32),
+        layer_map=[1, 2, 3, 4],
+        gates=[(0.5, 0.5), (0.25, -0.25), (0.0, 1.0), (1.0, 0.0)],
+    ),
+    "bf16_four_blocks": dict(
+        dtype="bfloat16",
+        num_layers=4,
+        receiver=(2, 2, 64),
+        sharer=(3, 4, 16),
+        layer_map=[1, 2],
+        gates=[(0.5, 0.5), (2.0, 2.0)],
+    ),
 }
 HIDDEN, INTERMEDIATE = 48, 80
 
@@ -49,7 +71,9 @@ def linear(state, name, x):
 
 
 def block(state, name, x):
-    inner = torch.nn.functional.gelu(linear(state, name + ".w1", rms_norm(x, state[name + ".norm.weight"])))
+    inner = torch.nn.functional.gelu(
+        linear(state, name + ".w1", rms_norm(x, state[name + ".norm.weight"]))
+    )
     return x + linear(state, name + ".w2", inner)
 
 
@@ -64,7 +88,9 @@ def fuse_half(state, half, blocks, source, target):
         value = block(state, f"{half}_proj_mlp2.blocks.{index}", value)
     value = linear(state, half + "_proj_out", value)
     value = value.view(batch, tokens, heads, size).transpose(1, 2)
-    scalar = linear(state, half + "_scalar_head", block(state, half + "_scalar_mlp2.blocks.0", hidden))
+    scalar = linear(
+        state, half + "_scalar_head", block(state, half + "_scalar_mlp2.blocks.0", hidden)
+    )
     weight = torch.sigmoid(scalar).permute(0, 2, 1).unsqueeze(-1)
     gate = (state[half + "_gate_logit"] > 0).float().view(1, 1, 1, 1)  # fp32: promotes the sum
     return (target + gate * weight * value).to(target.dtype)
@@ -106,25 +132,39 @@ def projector_state(case, gates, dtype, generator):
 
 
 def init_args(case):
-    return dict(source_dim=case["sharer"][2], target_dim=case["receiver"][2],
-                source_num_heads=case["sharer"][1], target_num_heads=case["receiver"][1],
-                intermediate_dim=INTERMEDIATE, hidden_dim=HIDDEN, num_layers=case["num_layers"],
-                dropout=0.1, initial_temperature=1.0, final_temperature=0.001, anneal_steps=1929,
-                dtype={"__type__": "torch.dtype", "value": case["dtype"]})
+    return dict(
+        source_dim=case["sharer"][2],
+        target_dim=case["receiver"][2],
+        source_num_heads=case["sharer"][1],
+        target_num_heads=case["receiver"][1],
+        intermediate_dim=INTERMEDIATE,
+        hidden_dim=HIDDEN,
+        num_layers=case["num_layers"],
+        dropout=0.1,
+        initial_temperature=1.0,
+        final_temperature=0.001,
+        anneal_steps=1929,
+        dtype={"__type__": "torch.dtype", "value": case["dtype"]},
+    )
 
 
 def random_cache(layout, dtype, generator):
     layers, heads, size = layout
-    return [torch.randn(BATCH, heads, TOKENS, size, generator=generator).to(dtype)
-            for _ in range(layers)]
+    return [
+        torch.randn(BATCH, heads, TOKENS, size, generator=generator).to(dtype)
+        for _ in range(layers)
+    ]
 
 
 def write_case(folder, case, generator):
     dtype = getattr(torch, case["dtype"])
     final = folder / "final"
     final.mkdir(parents=True, exist_ok=True)
-    caches = {f"{model}_{half}s": random_cache(case[model], dtype, generator)
-              for model in ("sharer", "receiver") for half in ("key", "value")}
+    caches = {
+        f"{model}_{half}s": random_cache(case[model], dtype, generator)
+        for model in ("sharer", "receiver")
+        for half in ("key", "value")
+    }
     tensors = {f"{name}.{i}": x for name, layers in caches.items() for i, x in enumerate(layers)}
     tensors["selected"] = torch.rand(BATCH, TOKENS, generator=generator) < 0.6
     for layer, gates in enumerate(case["gates"]):
@@ -134,8 +174,12 @@ def write_case(folder, case, generator):
         (final / f"projector_{layer}.json").write_text(text)
         for half in ("key", "value"):
             tensors[f"fused_{half}s.{layer}"] = fuse_half(
-                state, half, case["num_layers"], caches[f"sharer_{half}s"][case["layer_map"][layer]],
-                caches[f"receiver_{half}s"][layer]).contiguous()
+                state,
+                half,
+                case["num_layers"],
+                caches[f"sharer_{half}s"][case["layer_map"][layer]],
+                caches[f"receiver_{half}s"][layer],
+            ).contiguous()
     mapping = {str(t): [[s, t]] for t, s in enumerate(case["layer_map"])}
     (final / "projector_config.json").write_text(json.dumps({"0": {"1": mapping}}))
     save_file(tensors, folder / "expected.safetensors")

@@ -20,8 +20,14 @@ import sys
 
 import torch
 from safetensors.torch import save_file
-from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
-from transformers import Qwen3Config, Qwen3ForCausalLM
+from transformers import (
+    LlamaConfig,
+    LlamaForCausalLM,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+)
 
 VOCAB = 512
 LENGTHS = [23, 1, 17, 9]
@@ -32,26 +38,57 @@ COMMON = dict(vocab_size=VOCAB, max_position_embeddings=128, eos_token_id=2, bos
 CASES = {
     "qwen2_tied": (
         Qwen2ForCausalLM,
-        Qwen2Config(hidden_size=112, intermediate_size=304, num_hidden_layers=4, rope_theta=1e6,
-                    num_attention_heads=14, num_key_value_heads=2, tie_word_embeddings=True, **COMMON),
+        Qwen2Config(
+            hidden_size=112,
+            intermediate_size=304,
+            num_hidden_layers=4,
+            rope_theta=1e6,
+            num_attention_heads=14,
+            num_key_value_heads=2,
+            tie_word_embeddings=True,
+            **COMMON,
+        ),
     ),
     "qwen3_tied": (
         Qwen3ForCausalLM,
-        Qwen3Config(hidden_size=64, intermediate_size=192, num_hidden_layers=5, rope_theta=1e6,
-                    num_attention_heads=8, num_key_value_heads=4, head_dim=32,
-                    tie_word_embeddings=True, **COMMON),
+        Qwen3Config(
+            hidden_size=64,
+            intermediate_size=192,
+            num_hidden_layers=5,
+            rope_theta=1e6,
+            num_attention_heads=8,
+            num_key_value_heads=4,
+            head_dim=32,
+            tie_word_embeddings=True,
+            **COMMON,
+        ),
     ),
     "qwen3_untied": (
         Qwen3ForCausalLM,
-        Qwen3Config(hidden_size=96, intermediate_size=256, num_hidden_layers=3,
-                    num_attention_heads=4, num_key_value_heads=4, head_dim=16,
-                    tie_word_embeddings=False, **COMMON),
+        Qwen3Config(
+            hidden_size=96,
+            intermediate_size=256,
+            num_hidden_layers=3,
+            num_attention_heads=4,
+            num_key_value_heads=4,
+            head_dim=16,
+            tie_word_embeddings=False,
+            **COMMON,
+        ),
     ),
     "llama_untied": (
         LlamaForCausalLM,
-        LlamaConfig(hidden_size=128, intermediate_size=344, num_hidden_layers=4, rope_theta=5e5,
-                    num_attention_heads=8, num_key_value_heads=2, rms_norm_eps=1e-5,
-                    tie_word_embeddings=False, **COMMON),
+        LlamaConfig(
+            hidden_size=128,
+            intermediate_size=344,
+            num_hidden_layers=4,
+            rope_theta=5e5,
+            num_attention_heads=8,
+            num_key_value_heads=2,
+            rms_norm_eps=1e-5,
+            tie_word_embeddings=False,
+            **COMMON,
+        ),
     ),
 }
 
@@ -79,7 +116,7 @@ def greedy(model, ids):
         best = torch.topk(logits, 2).values
         margins.append((best[0] - best[1]).item())
         tokens.append(int(torch.argmax(logits)))
-    return tokens[len(ids):], margins
+    return tokens[len(ids) :], margins
 
 
 def expected(model, dtype, generator):
@@ -91,8 +128,13 @@ def expected(model, dtype, generator):
     lengths = torch.tensor(LENGTHS)
     mask = (torch.arange(ids.shape[1])[None] < lengths[:, None]).long()
     out = model(ids, attention_mask=mask, use_cache=True, output_hidden_states=True)
-    tensors = dict(ids=ids, lengths=lengths, past_lengths=torch.tensor(PAST_LENGTHS),
-                   hidden=out.hidden_states[-1], logits=out.logits)
+    tensors = dict(
+        ids=ids,
+        lengths=lengths,
+        past_lengths=torch.tensor(PAST_LENGTHS),
+        hidden=out.hidden_states[-1],
+        logits=out.logits,
+    )
     for index, layer in enumerate(out.past_key_values.layers):
         tensors[f"keys.{index}"] = layer.keys
         tensors[f"values.{index}"] = layer.values
@@ -134,8 +176,9 @@ def main():
             generator.set_state(tokens)
             # Loaded, not converted by .to(), which would round the rotary frequencies as well.
             model = model_class.from_pretrained(folder, dtype=torch.bfloat16).eval()
-            save_file(expected(model, torch.bfloat16, generator),
-                      folder / "expected_bf16.safetensors")
+            save_file(
+                expected(model, torch.bfloat16, generator), folder / "expected_bf16.safetensors"
+            )
         print(name, sum(p.numel() for p in model.parameters()))
     stamp.write_bytes(source)
 
