@@ -112,7 +112,7 @@ void RawStreamWriter::OnDone() {
   }
   try {
     if (callbacks_.on_done) callbacks_.on_done(summary);
-  } catch (...) {  // a callback's failure must not reach gRPC; there is nobody left to tell
+  } catch (...) {  // NOLINT(bugprone-empty-catch): nobody is left to tell, and gRPC must not see it
   }
 }
 
