@@ -39,7 +39,7 @@ step fuser_fixtures "$python" tests/parity/fuser_fixtures.py "$work/fuser"
 QC2C_FUSER_FIXTURES=$work/fuser step fuser_parity_test fuser_parity_test
 grep -hE '^\[  (PASSED|SKIPPED|FAILED) ' "$out"/*_test.log | sort | uniq -c
 
-step codec_bench codec_bench --benchmark_filter=Cuda --benchmark_counters_tabular=true
+step codec_bench codec_bench --benchmark_filter=cuda --benchmark_counters_tabular=true
 for run in cpu/fp32 cuda/fp32 cuda/bf16; do
   step "demo_${run/\//_}" qc2c demo --out "$work/demo_${run/\//_}" --device "${run%/*}" --dtype "${run#*/}" --python "$python"
   cp "$work/demo_${run/\//_}/results/report.md" "$out/report_${run/\//_}.md"
