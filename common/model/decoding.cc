@@ -103,10 +103,9 @@ absl::Status CheckOptionIds(const Options& options, int64_t batch, const ModelCo
         absl::StrCat("options has ", options.size(), " rows: expected ", batch));
   }
   for (size_t row = 0; row < options.size(); ++row) {
-    if (absl::Status status = CheckTokenIds(options[row], config); !status.ok()) {
-      return absl::InvalidArgumentError(absl::StrCat("options of row ", row, ": in ",
-                                                     std::string(status.message()),
-                                                     " (its rows are the options)"));
+    for (size_t option = 0; option < options[row].size(); ++option) {
+      RETURN_IF_ERROR(CheckSequence(absl::StrCat("row ", row, ", option ", option),
+                                    options[row][option], config));
     }
   }
   return absl::OkStatus();

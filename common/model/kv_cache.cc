@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "common/base/status_macros.h"
 #include "common/model/model.h"
 
 namespace qc2c {
@@ -27,6 +28,23 @@ KvPlane PlaneOf(const at::Tensor& tensor, int64_t row) {
 
 }  // namespace
 
+absl::Status CheckSequence(const std::string& name, const std::vector<int32_t>& ids,
+                           const ModelConfig& config) {
+  if (ids.empty()) {
+    return absl::InvalidArgumentError(absl::StrCat(name, " is empty: expected at least one token"));
+  }
+  if (ids.size() > static_cast<size_t>(config.max_positions)) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        name, " has ", ids.size(), " tokens: the model has ", config.max_positions, " positions"));
+  }
+  for (size_t token = 0; token < ids.size(); ++token) {
+    if (ids[token] >= 0 && ids[token] < config.vocab_size) continue;
+    return absl::InvalidArgumentError(absl::StrCat(name, ", token ", token, " has id ", ids[token],
+                                                   ": the vocabulary has ", config.vocab_size));
+  }
+  return absl::OkStatus();
+}
+
 TokenBatch TokenBatch::FromSequences(const std::vector<std::vector<int32_t>>& sequences,
                                      at::Device device) {
   const int64_t batch = static_cast<int64_t>(sequences.size());
@@ -45,21 +63,7 @@ TokenBatch TokenBatch::FromSequences(const std::vector<std::vector<int32_t>>& se
 absl::Status CheckTokenIds(const std::vector<std::vector<int32_t>>& sequences,
                            const ModelConfig& config) {
   for (size_t row = 0; row < sequences.size(); ++row) {
-    if (sequences[row].empty()) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("row ", row, " is empty: expected at least one token"));
-    }
-    if (sequences[row].size() > static_cast<size_t>(config.max_positions)) {
-      return absl::InvalidArgumentError(absl::StrCat("row ", row, " has ", sequences[row].size(),
-                                                     " tokens: the model has ",
-                                                     config.max_positions, " positions"));
-    }
-    for (size_t token = 0; token < sequences[row].size(); ++token) {
-      const int32_t id = sequences[row][token];
-      if (id >= 0 && id < config.vocab_size) continue;
-      return absl::InvalidArgumentError(absl::StrCat("row ", row, ", token ", token, " has id ", id,
-                                                     ": the vocabulary has ", config.vocab_size));
-    }
+    RETURN_IF_ERROR(CheckSequence(absl::StrCat("row ", row), sequences[row], config));
   }
   return absl::OkStatus();
 }

@@ -39,6 +39,9 @@ struct TokenBatch {
 // the CPU only.
 absl::Status CheckTokenIds(const std::vector<std::vector<int32_t>>& sequences,
                            const ModelConfig& config);
+// The same for one sequence, which the error calls `name`.
+absl::Status CheckSequence(const std::string& name, const std::vector<int32_t>& ids,
+                           const ModelConfig& config);
 
 // Keys are stored after RoPE (and after k_norm), so a slot's index carries no position: rows of
 // different lengths may leave invalid slots between their tokens.
