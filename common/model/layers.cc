@@ -18,15 +18,14 @@ Rotary MakeRotary(const at::Tensor& positions, const at::Tensor& inverse_frequen
                   at::ScalarType dtype) {
   const at::Tensor angles =
       (positions.to(at::kFloat).unsqueeze(-1) * inverse_frequencies).unsqueeze(-2);
-  return {angles.cos().to(dtype), angles.sin().to(dtype)};
+  const at::Tensor cos = angles.cos().to(dtype);
+  const at::Tensor sin = angles.sin().to(dtype);
+  return {at::cat({cos, cos}, -1), at::cat({-sin, sin}, -1)};
 }
 
 at::Tensor Rotate(const at::Tensor& x, const Rotary& rotary) {
-  const int64_t half = x.size(-1) / 2;
-  const at::Tensor first = x.narrow(-1, 0, half);
-  const at::Tensor second = x.narrow(-1, half, half);
-  return at::cat(
-      {first * rotary.cos - second * rotary.sin, second * rotary.cos + first * rotary.sin}, -1);
+  // Rolling by half the size swaps the pairs; the sign of the first half lies in the table.
+  return x * rotary.cos + x.roll(x.size(-1) / 2, -1) * rotary.signed_sin;
 }
 
 }  // namespace qc2c

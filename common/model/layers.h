@@ -10,8 +10,8 @@ at::Tensor RmsNorm(const at::Tensor& x, const at::Tensor& weight, double eps);
 
 // Rotary position embedding in the half-split layout: element i pairs with i + D/2.
 struct Rotary {
-  at::Tensor cos;  // [..., T, 1, D/2] in the activations' dtype, broadcast over heads
-  at::Tensor sin;
+  at::Tensor cos;         // [..., T, 1, D] in the activations' dtype, broadcast over heads
+  at::Tensor signed_sin;  // the same; negative for the first half of D
 };
 
 // 1 / theta^(2i/D) for i < D/2, fp32.
