@@ -147,7 +147,7 @@ def draw_panel(axes, points, dataset, run_name):
         elif point["mode"] in ("text", "text_answer"):
             draw_series(axes, [point], TEXT_COLOUR, "*", True, False)
             axes.annotate(point["point"].replace("_", " ") + " relay", (point["bytes_tx"]["mean"], point["accuracy"]),
-                          xytext=(7, -11), textcoords="offset points", fontsize=8.5, color=TEXT_COLOUR)  # fmt: skip
+                          xytext=(8, 1), va="center", textcoords="offset points", fontsize=8.5, color=TEXT_COLOUR)  # fmt: skip
         elif "control" in point:
             draw_control(axes, point, SCHEME_COLOURS.get(point["codec"]["scheme"], OTHER_SCHEME))
     scale_bytes(axes, [p["bytes_tx"]["mean"] for p in points if p["bytes_tx"]["mean"] > 0])

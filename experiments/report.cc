@@ -44,9 +44,11 @@ std::string VersusCell(const Json& row) {
                          interval.at(0).get<double>(), interval.at(1).get<double>());
 }
 
+constexpr size_t kVersusColumn = 3;
+
 TextTable TableOf(const std::vector<Json>& rows, const std::string& dataset) {
   using Align = TextTable::Align;
-  std::string versus = "reference";
+  std::string versus;
   for (const Json& row : rows) {
     if (row.contains("versus")) versus = row.at("versus").at("point").get<std::string>();
   }
@@ -54,7 +56,7 @@ TextTable TableOf(const std::vector<Json>& rows, const std::string& dataset) {
   table.columns = {{"point", Align::kLeft},
                    {"n"},
                    {"accuracy [95 %]"},
-                   {"to " + versus + " [95 %]"},
+                   {absl::StrCat("to ", versus, " [95 %]")},
                    {"bytes"},
                    {"payload"},
                    {"scales"},
@@ -78,6 +80,7 @@ TextTable TableOf(const std::vector<Json>& rows, const std::string& dataset) {
                           absl::StrFormat("%.2f", latency.at("wall").get<double>()),
                           absl::StrFormat("%.1f", latency.at("p50").get<double>())});
   }
+  if (versus.empty()) table.Drop(kVersusColumn);
   return table;
 }
 

@@ -12,6 +12,7 @@ namespace qc2c {
 namespace {
 
 constexpr int kBarCells = 24;
+constexpr uint64_t kAnswersForEta = 50;  // the first ones wait for a batch and mislead
 constexpr absl::Duration kTerminalInterval = absl::Milliseconds(100);
 constexpr absl::Duration kPlainInterval = absl::Seconds(10);
 
@@ -69,7 +70,7 @@ std::string RunProgress::BarLine(absl::Time now) const {
   std::string line = absl::StrFormat("[%s] %3d %%  %s %d/%d  %.0f questions/s", bar,
                                      100 * done_ / std::max<uint64_t>(total_, 1), point_,
                                      point_done_, point_total_, rate);
-  if (answered > 0) {
+  if (answered >= kAnswersForEta) {
     absl::StrAppend(&line, "  ETA ",
                     HumanDuration(absl::Seconds(static_cast<double>(total_ - done_) / rate)));
   }

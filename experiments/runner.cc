@@ -20,6 +20,8 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
+constexpr absl::Duration kNoteInterval = absl::Seconds(5);  // between lines about the same trouble
+
 // A point on a dataset, and what is known of it.
 struct Cell {
   const Dataset* dataset = nullptr;
@@ -121,7 +123,12 @@ absl::StatusOr<RunOutcome> Runner::Run(FILE* progress_stream) {
   }
   progress_ = std::make_unique<RunProgress>(total, done, progress_stream);
   if (done > 0) progress_->Note(absl::StrCat("continuing: ", done, " of ", total, " are answered"));
-  options_.on_trouble = [&](const std::string& text) { progress_->Note(text); };
+  absl::Time last_note = absl::InfinitePast();
+  options_.on_trouble = [&](const std::string& text) {
+    if (absl::Now() - last_note < kNoteInterval) return;
+    last_note = absl::Now();
+    progress_->Note(text);
+  };
   for (Cell& cell : cells_) {
     const absl::Status status = cell.complete() ? absl::OkStatus() : RunCell(cell);
     RETURN_IF_ERROR(WriteResults());

@@ -22,6 +22,12 @@ std::string Padded(const std::string& text, size_t width, TextTable::Align align
 
 }  // namespace
 
+void TextTable::Drop(size_t column) {
+  const auto at = static_cast<std::ptrdiff_t>(column);
+  columns.erase(columns.begin() + at);
+  for (auto& row : rows) row.erase(row.begin() + at);
+}
+
 std::string TextTable::Terminal() const {
   std::vector<size_t> widths;
   for (size_t i = 0; i < columns.size(); ++i) {

@@ -1,6 +1,7 @@
 // A table of text, as a terminal or as Markdown wants it.
 #pragma once
 
+#include <cstddef>
 #include <string>
 #include <vector>
 
@@ -15,6 +16,7 @@ struct TextTable {
   std::vector<Column> columns;
   std::vector<std::vector<std::string>> rows;  // each as long as `columns`; UTF-8
 
+  void Drop(size_t column);
   std::string Terminal() const;
   std::string Markdown() const;
 };
