@@ -1,0 +1,119 @@
+"""Everything stops when it is told to, and leaves nothing behind."""
+
+import os
+import pathlib
+import signal
+import time
+
+import pytest
+
+from programs import Process, RunFolder, eval_arguments, question_ids, wait_until
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_daemon_stops_within_its_grace_and_removes_its_socket(pair, number):
+    for daemon in [pair.receiver, pair.sharer]:
+        start = time.monotonic()
+        assert daemon.stop(number) == 0, daemon.stderr()
+        assert time.monotonic() - start < 10  # 2 s of grace, and a busy machine
+        assert not pathlib.Path(daemon.address.removeprefix("unix:")).exists()
+
+
+def test_a_socket_left_by_a_killed_daemon_is_taken_over_and_a_live_one_is_not(programs, folder):
+    listen = f"unix:{folder}/sharer.sock"
+    programs.sharer(listen).kill()
+    assert (folder / "sharer.sock").exists()
+    alive = programs.sharer(listen)
+    second = programs.start("qc2c-sharer", *alive.command[1:])
+    assert second.wait() == 69, second.stderr()
+    assert listen in second.stderr()
+    assert alive.page("/healthz").strip() == "ok"
+
+
+def children_of(pid: int) -> dict[int, str]:
+    """Process ids and command lines of all descendants."""
+    parents, commands = {}, {}
+    for entry in pathlib.Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            stat = (entry / "stat").read_text()
+            commands[int(entry.name)] = (entry / "cmdline").read_text().replace("\0", " ")
+        except OSError:  # it ended meanwhile
+            continue
+        parents[int(entry.name)] = int(stat.rpartition(")")[2].split()[1])
+    found: dict[int, str] = {}
+    while more := {
+        p: commands[p] for p, q in parents.items() if (q == pid or q in found) and p not in found
+    }:
+        found |= more
+    return found
+
+
+def exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+POINT, DATASET = "bf16", "heldout_mc"
+
+
+def start_demo(programs, out) -> tuple[Process, RunFolder]:
+    demo = programs.start("qc2c", "demo", "--limit", 64, "--in-flight", 8, "--out", out)
+    return demo, RunFolder(out)
+
+
+def interrupt_in_the_middle(demo: Process, run: RunFolder, number: int) -> dict[int, str]:
+    """Sends the signal while questions are being answered; returns the demo's children."""
+    wait_until(lambda: run.num_answered("receiver") >= 8 or not demo.still_runs(), "8 answers")
+    children = children_of(demo.popen.pid)
+    assert sorted(pathlib.Path(c.split()[0]).name for c in children.values()) == [
+        "qc2c-receiver",
+        "qc2c-sharer",
+    ]
+    demo.popen.send_signal(number)
+    return children
+
+
+def test_an_interrupted_demo_leaves_no_process_and_is_continued(programs, folder):
+    demo, run = start_demo(programs, folder / "demo")
+    children = interrupt_in_the_middle(demo, run, signal.SIGINT)
+    assert demo.wait() == 130, demo.stderr()
+    assert [pid for pid in children if exists(pid)] == []
+    assert "The same command continues" in demo.stderr()
+    assert run.points() == [] or len(run.points()) < 21
+
+    demo, run = start_demo(programs, folder / "demo")
+    assert demo.wait() == 0, demo.stderr()
+    assert "are answered" in demo.stderr()
+    points = {(point["point"], point["dataset"]) for point in run.points()}
+    assert len(points) == len(run.points()) == 21
+    for name, dataset in points:
+        ids = [line["id"] for line in run.predictions(name, dataset)]
+        assert sorted(ids) == question_ids(64, dataset)
+    assert "agree" in demo.stdout()
+
+
+def test_a_killed_demo_takes_its_daemons_with_it(programs, folder):
+    demo, run = start_demo(programs, folder / "demo")
+    children = interrupt_in_the_middle(demo, run, signal.SIGKILL)
+    wait_until(lambda: not any(exists(pid) for pid in children), "both daemons are gone")
+
+
+def test_a_stopping_receiver_finishes_what_it_has_begun(programs, pair, folder):
+    """The driver's questions in flight are answered or asked again; the exit status is clean."""
+    arguments = ["--mode", "receiver", "--limit", 512, "--in-flight", 8, "--retry-seconds", 1]
+    driver = programs.start(
+        "qc2c", *eval_arguments(pair.receiver.address, folder / "out", *arguments)
+    )
+    run = RunFolder(folder / "out")
+    wait_until(lambda: run.num_answered("receiver") >= 20, "20 answers")
+    assert pair.receiver.stop() == 0
+    assert driver.wait() == 69, driver.stderr()
+    assert "nothing was answered for 1s" in driver.stderr()
+    assert run.points() == []
+    (incomplete,) = run.incomplete()
+    assert incomplete["answered"] == run.num_answered("receiver")
