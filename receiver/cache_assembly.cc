@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
 
 namespace qc2c {
@@ -64,6 +65,11 @@ absl::Status SharerCacheBuilder::SetRow(int64_t row, const KvFrame& frame, int64
     if (slot < 0 || slot >= row_slots) continue;
     sources.push_back(i);
     slots.push_back(slot);
+  }
+  if (slots.empty()) {
+    return absl::FailedPreconditionError(absl::StrCat("none of the ", num_kept,
+                                                      " sent tokens is aligned with one of the ",
+                                                      row_slots, " tokens that are fused"));
   }
   const at::Tensor slot_index = at::tensor(slots, at::kLong).to(data_.device());
   const at::Tensor kept =

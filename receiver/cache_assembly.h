@@ -33,7 +33,7 @@ class SharerCacheBuilder {
                      int64_t num_slots, const ModelOptions& options);
 
   // Decodes `frame` into row `row`: its token at position p goes to slot p + shift, tokens that
-  // leave [0, row_slots) are dropped. Errors as DecodeCache.
+  // leave [0, row_slots) are dropped. Errors as DecodeCache; FAILED_PRECONDITION if none remains.
   absl::Status SetRow(int64_t row, const KvFrame& frame, int64_t row_slots, int64_t shift = 0);
   // Zeros at every slot of the row: what remains of a gain then is not communication.
   void SetZeroRow(int64_t row, int64_t row_slots);

@@ -6,7 +6,6 @@
 #include <chrono>
 #include <string>
 
-#include "absl/strings/str_cat.h"
 #include "common/base/hash.h"
 #include "common/base/status_macros.h"
 #include "common/fuser/fuser.h"
@@ -15,7 +14,7 @@
 #include "common/rpc/stop_signals.h"
 #include "common/serving/daemon.h"
 #include "common/serving/language_model.h"
-#include "common/wire/frame_codec.h"
+#include "receiver/model_pair.h"
 #include "receiver/service.h"
 #include "receiver/sharer_link.h"
 
@@ -31,15 +30,6 @@ struct ReceiverOptions {
   int workers = 2;
 };
 
-// Both models must read the same tokens: slot i of one cache is fused with slot i of the other.
-absl::Status CheckTokenizers(const LanguageModel& receiver, const v1::ModelCard& sharer) {
-  if (receiver.tokenizer.hash() == sharer.tokenizer_hash()) return absl::OkStatus();
-  return absl::FailedPreconditionError(absl::StrCat(
-      "tokenizer_hash: the sharer's model '", sharer.model(), "' has ",
-      HashText(sharer.tokenizer_hash()), ", expected ", HashText(receiver.tokenizer.hash()),
-      " as the receiver's model '", receiver.name, "'"));
-}
-
 absl::Status Run(const ReceiverOptions& options) {
   RETURN_IF_ERROR(PrepareProcess(options.daemon));
   ASSIGN_OR_RETURN(const ModelOptions model_options, options.daemon.Model());
@@ -51,11 +41,8 @@ absl::Status Run(const ReceiverOptions& options) {
                            .access = AccessOf(options.daemon),
                            .patience = std::chrono::milliseconds(options.sharer_patience_ms),
                            .timeout = std::chrono::milliseconds(options.sharer_timeout_ms)}));
-  RETURN_IF_ERROR(CheckTokenizers(language_model, sharer->card()));
-  ASSIGN_OR_RETURN(const KvLayout sharer_layout, LayoutFromProto(sharer->card().layout()));
   ASSIGN_OR_RETURN(const Fuser fuser,
-                   Fuser::Load(options.fuser, language_model.model.config().Layout(), sharer_layout,
-                               model_options));
+                   LoadFuserOfPair(options.fuser, language_model, sharer->card()));
   Metrics registry;
   Qc2cMetrics metrics(registry);
   ReceiverService service({language_model, fuser, *sharer, metrics}, options.daemon.Limits(),

@@ -50,7 +50,12 @@ class GrpcSharerLink final : public SharerLink {
     grpc::ClientContext context;
     context.set_wait_for_ready(true);
     SetTimeout(absl::FromChrono(options_.patience), &context);
-    return Named(options_.address, FromGrpcStatus(stub_->Describe(&context, {}, &card_)));
+    absl::Status status = FromGrpcStatus(stub_->Describe(&context, {}, &card_));
+    if (absl::IsDeadlineExceeded(status)) {
+      status = absl::UnavailableError(absl::StrCat(
+          "no answer within ", absl::FormatDuration(absl::FromChrono(options_.patience))));
+    }
+    return Named(options_.address, status);
   }
 
   const v1::ModelCard& card() const override { return card_; }

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/time/time.h"
 #include "common/base/status_macros.h"
 #include "common/codec/scheme_registry.h"
@@ -65,15 +66,29 @@ absl::Status Serve(const DaemonOptions& options, const Serving& serving) {
   return absl::OkStatus();
 }
 
+namespace {
+
+// A misspelt flag explains why a required one is missing, so it is named too.
+std::string Explanation(const CLI::App& app, const CLI::ParseError& error) {
+  const std::vector<std::string> unknown = app.remaining();
+  if (unknown.empty() || dynamic_cast<const CLI::RequiredError*>(&error) == nullptr) {
+    return error.what();
+  }
+  return absl::StrCat(error.what(), "; not expected: ", absl::StrJoin(unknown, " "));
+}
+
+}  // namespace
+
 int RunProgram(CLI::App& app, int argc, char** argv, const std::function<absl::Status()>& body) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& help) {
     return app.exit(help);
   } catch (const CLI::ParseError& error) {
-    std::cerr << app.get_name() << ": " << error.what() << "\nSee " << app.get_name()
+    std::cerr << app.get_name() << ": " << Explanation(app, error) << "\nSee " << app.get_name()
               << " --help.\n";
-    return static_cast<int>(ExitCode::kUsage);
+    const bool no_config_file = dynamic_cast<const CLI::FileError*>(&error) != nullptr;
+    return static_cast<int>(no_config_file ? ExitCode::kNoInput : ExitCode::kUsage);
   }
   const absl::Status status = body();
   ShutdownLog();

@@ -40,7 +40,8 @@ struct Serving {
 absl::Status Serve(const DaemonOptions& options, const Serving& serving);
 
 // Parses the command line, runs `body`, reports its error on stderr and maps it to an exit code.
-// `--help` prints the flags and exits with 0; a flag that does not parse exits with 64.
+// `--help` prints the flags and exits with 0; a flag that does not parse exits with 64, an absent
+// --config file with 66.
 int RunProgram(CLI::App& app, int argc, char** argv, const std::function<absl::Status()>& body);
 
 }  // namespace qc2c

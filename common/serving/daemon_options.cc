@@ -16,6 +16,8 @@ namespace {
 
 class YamlConfig : public CLI::Config {
  public:
+  explicit YamlConfig(const CLI::App& app) : app_(app) {}
+
   std::string to_config(const CLI::App* app, bool, bool, std::string) const override {
     YAML::Node node;
     for (const CLI::Option* option : app->get_options()) {
@@ -41,6 +43,9 @@ class YamlConfig : public CLI::Config {
     for (const auto& entry : root) {
       CLI::ConfigItem item;
       item.name = entry.first.as<std::string>();
+      if (app_.get_option_no_throw(absl::StrCat("--", item.name)) == nullptr) {
+        throw CLI::ConversionError(absl::StrCat("--config: no flag is called '", item.name, "'"));
+      }
       if (!entry.second.IsScalar()) {
         throw CLI::ConversionError(absl::StrCat("--config: '", item.name, "' must be one value"));
       }
@@ -49,6 +54,9 @@ class YamlConfig : public CLI::Config {
     }
     return items;
   }
+
+ private:
+  const CLI::App& app_;
 };
 
 }  // namespace
@@ -81,7 +89,8 @@ void AddDaemonFlags(CLI::App& app, DaemonOptions& options) {
   app.add_option("--max-batch-tokens", options.max_batch_tokens, "Tokens that fill a batch")
       ->capture_default_str()
       ->check(CLI::PositiveNumber);
-  app.add_option("--max-batch-size", options.max_batch_size, "Requests that fill a batch")
+  app.add_option("--max-batch-size", options.max_batch_size,
+                 "Requests that fill a batch; with 1, no answer depends on what else is asked")
       ->capture_default_str()
       ->check(CLI::PositiveNumber);
   app.add_option("--max-batch-wait-us", options.max_batch_wait_us,
@@ -114,7 +123,7 @@ void AddDaemonFlags(CLI::App& app, DaemonOptions& options) {
 
 void UseYamlConfig(CLI::App& app) {
   app.set_config("--config", "", "YAML file: flag names without dashes in front, and their values");
-  app.config_formatter(std::make_shared<YamlConfig>());
+  app.config_formatter(std::make_shared<YamlConfig>(app));
   app.allow_config_extras(CLI::config_extras_mode::error);
 }
 

@@ -10,8 +10,10 @@
 
 namespace qc2c {
 
-absl::StatusOr<LanguageModel> LanguageModel::Load(const std::filesystem::path& folder,
-                                                  const ModelOptions& options) {
+namespace {
+
+absl::StatusOr<LanguageModel> LoadParts(const std::filesystem::path& folder,
+                                        const ModelOptions& options) {
   if (!std::filesystem::is_directory(folder)) {
     return absl::NotFoundError(absl::StrCat("no model folder at ", folder.string()));
   }
@@ -26,6 +28,19 @@ absl::StatusOr<LanguageModel> LanguageModel::Load(const std::filesystem::path& f
   const std::filesystem::path canonical = std::filesystem::canonical(folder);
   return LanguageModel{canonical.filename().string(), canonical, std::move(model),
                        std::move(tokenizer), std::move(chat_template)};
+}
+
+}  // namespace
+
+absl::StatusOr<LanguageModel> LanguageModel::Load(const std::filesystem::path& folder,
+                                                  const ModelOptions& options) {
+  absl::StatusOr<LanguageModel> language_model = LoadParts(folder, options);
+  if (!language_model.ok()) return AsFileError(language_model.status());
+  return language_model;
+}
+
+absl::Status AsFileError(const absl::Status& status) {
+  return absl::IsInvalidArgument(status) ? absl::DataLossError(status.message()) : status;
 }
 
 absl::StatusOr<std::vector<int32_t>> LanguageModel::Tokenize(const v1::Prompt& prompt,

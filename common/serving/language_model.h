@@ -22,7 +22,7 @@ struct LanguageModel {
   Tokenizer tokenizer;
   ChatTemplate chat_template;
 
-  // Whatever is missing or wrong in the folder, by name.
+  // Whatever is missing (NOT_FOUND) or wrong in the folder (DATA_LOSS), by name.
   static absl::StatusOr<LanguageModel> Load(const std::filesystem::path& folder,
                                             const ModelOptions& options);
 
@@ -35,6 +35,10 @@ struct LanguageModel {
   // Layout, hashes and sizes; device and dtype in words. Without the tokenizer's file.
   v1::ModelCard Card() const;
 };
+
+// INVALID_ARGUMENT about what a file says becomes DATA_LOSS: the caller asked for nothing wrong,
+// and an exit code tells a bad file from a bad flag.
+absl::Status AsFileError(const absl::Status& status);
 
 // "cpu", "cuda" or "cuda:N"; INVALID_ARGUMENT if it is misspelt or the machine has no such device.
 absl::StatusOr<at::Device> ParseDevice(const std::string& text);

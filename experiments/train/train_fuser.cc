@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "common/base/files.h"
+#include "common/base/hash.h"
 #include "common/base/status_macros.h"
 #include "common/fuser/fuser.h"
 #include "common/model/torch_status.h"
@@ -19,37 +20,41 @@
 namespace qc2c {
 namespace {
 
-// The recipe in the words of the published checkpoints' config.json.
-std::string ConfigJson(const FuserRecipe& recipe) {
-  const TrainingOptions& training = recipe.training;
-  const nlohmann::ordered_json json = {{"model",
-                                        {{"base_model", recipe.receiver.filename().string()},
-                                         {"teacher_model", recipe.sharer.filename().string()},
-                                         {"is_do_alignment", false},
-                                         {"mapping", recipe.mapping},
-                                         {"projector",
-                                          {{"type", "C2CProjector"},
-                                           {"params",
-                                            {{"hidden_dim", recipe.hidden_dim},
-                                             {"intermediate_dim", recipe.intermediate_dim},
-                                             {"num_layers", recipe.num_blocks},
-                                             {"dropout", 0.0},
-                                             {"initial_temperature", recipe.initial_temperature},
-                                             {"final_temperature", recipe.final_temperature},
-                                             {"anneal_steps", training.TotalSteps()}}}}}}},
-                                       {"training",
-                                        {{"learning_rate", training.adamw.lr},
-                                         {"weight_decay", training.adamw.decay},
-                                         {"max_steps", training.TotalSteps()},
-                                         {"batch_size", training.batch_size},
-                                         {"seed", training.seed}}}};
-  return json.dump(2) + "\n";
-}
-
 struct FrozenPair {
   Model receiver;
   Model sharer;
 };
+
+// The recipe in the words of the published checkpoints' config.json, and which two models these
+// were: a receiver refuses the fuser for others.
+std::string ConfigJson(const FuserRecipe& recipe, const FrozenPair& pair) {
+  const TrainingOptions& training = recipe.training;
+  const nlohmann::ordered_json json = {
+      {"model",
+       {{"base_model", recipe.receiver.filename().string()},
+        {"base_fingerprint", HashText(pair.receiver.fingerprint())},
+        {"teacher_model", recipe.sharer.filename().string()},
+        {"teacher_fingerprint", HashText(pair.sharer.fingerprint())},
+        {"is_do_alignment", false},
+        {"mapping", recipe.mapping},
+        {"projector",
+         {{"type", "C2CProjector"},
+          {"params",
+           {{"hidden_dim", recipe.hidden_dim},
+            {"intermediate_dim", recipe.intermediate_dim},
+            {"num_layers", recipe.num_blocks},
+            {"dropout", 0.0},
+            {"initial_temperature", recipe.initial_temperature},
+            {"final_temperature", recipe.final_temperature},
+            {"anneal_steps", training.TotalSteps()}}}}}}},
+      {"training",
+       {{"learning_rate", training.adamw.lr},
+        {"weight_decay", training.adamw.decay},
+        {"max_steps", training.TotalSteps()},
+        {"batch_size", training.batch_size},
+        {"seed", training.seed}}}};
+  return json.dump(2) + "\n";
+}
 
 absl::StatusOr<FrozenPair> LoadPair(const FuserRecipe& recipe) {
   const ModelOptions options{at::Device(recipe.training.device), at::kFloat};
@@ -112,7 +117,7 @@ absl::Status Train(const FuserRecipe& recipe) {
   ASSIGN_OR_RETURN(task.fingerprint, Fingerprint(training, rest));
   RETURN_IF_ERROR(RunTraining(task, documents, check_documents, training));
   RETURN_IF_ERROR(fuser.Save(recipe.fuser, at::kHalf));
-  return WriteFileAtomically(recipe.fuser / "config.json", ConfigJson(recipe));
+  return WriteFileAtomically(recipe.fuser / "config.json", ConfigJson(recipe, pair));
 }
 
 absl::StatusOr<std::map<std::string, Accuracy>> Check(const CheckRequest& request) {

@@ -1,0 +1,286 @@
+#include "sharer/service.h"
+
+#include <gmock/gmock.h>
+#include <grpcpp/generic/generic_stub.h>
+#include <gtest/gtest.h>
+
+#include <limits>
+#include <set>
+
+#include "common/base/files.h"
+#include "common/rpc/byte_buffer.h"
+#include "common/rpc/metadata.h"
+#include "common/rpc/status.h"
+#include "sharer/served_sharer.h"
+
+namespace qc2c {
+namespace {
+
+using std::chrono::milliseconds;
+using testing::AllOf;
+using testing::Each;
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+const std::vector<uint32_t> kIds = MakeIds(37);
+
+std::vector<v1::CacheChunk> Parse(const std::vector<std::string>& messages) {
+  std::vector<v1::CacheChunk> chunks(messages.size());
+  for (size_t i = 0; i < messages.size(); ++i) EXPECT_TRUE(chunks[i].ParseFromString(messages[i]));
+  return chunks;
+}
+
+TEST(SharerServiceTest, DescribesItsModelAndSendsTheTokenizerIfAsked) {
+  ServedSharer sharer;
+  for (const bool with_tokenizer : {false, true}) {
+    grpc::ClientContext context;
+    v1::DescribeRequest request;
+    request.set_with_tokenizer(with_tokenizer);
+    v1::ModelCard card;
+    ASSERT_TRUE(sharer.stub->Describe(&context, request, &card).ok());
+    EXPECT_EQ(card.model(), "sharer-qwen2");
+    EXPECT_EQ(card.architecture(), "Qwen2ForCausalLM");
+    EXPECT_EQ(card.layout().num_layers(), 5u);
+    EXPECT_EQ(card.layout().num_kv_heads(), 2u);
+    EXPECT_EQ(card.layout().head_dim(), 32u);
+    EXPECT_EQ(card.max_positions(), 512u);
+    EXPECT_EQ(card.model_fingerprint(), EmbeddedSharer().model.fingerprint());
+    EXPECT_THAT(card.schemes(), ElementsAre(v1::SCHEME_FP32, v1::SCHEME_BF16, v1::SCHEME_FP16,
+                                            v1::SCHEME_INT8, v1::SCHEME_INT4));
+    EXPECT_EQ(card.tokenizer_json(),
+              with_tokenizer
+                  ? ReadFile(QC2C_SOURCE_DIR "/data/embedded/sharer-qwen2/tokenizer.json").value()
+                  : "");
+  }
+}
+
+// A request with one thing wrong, and what the refusal says.
+struct BadRequest {
+  std::string name;
+  std::function<void(v1::ShareRequest&)> spoil;
+  std::string found;
+  std::string expected;
+  absl::StatusCode code = absl::StatusCode::kInvalidArgument;
+};
+
+void PrintTo(const BadRequest& bad, std::ostream* stream) { *stream << bad.name; }
+
+class BadRequestTest : public testing::TestWithParam<BadRequest> {};
+
+TEST_P(BadRequestTest, IsRefusedByNameAndTheNextOneIsServed) {
+  static ServedSharer* const sharer = new ServedSharer();  // one for all: it must go on serving
+  v1::ShareRequest request = MakeShareRequest("int8,select=back,keep_ratio=0.5", kIds);
+  GetParam().spoil(request);
+  SharedReply bad(sharer->channel, request);
+  EXPECT_EQ(bad.status().code(), GetParam().code) << bad.status();
+  EXPECT_THAT(std::string(bad.status().message()),
+              AllOf(HasSubstr(GetParam().found), HasSubstr(GetParam().expected)));
+  EXPECT_EQ(bad.outcome().messages, 0u);
+  SharedReply good(sharer->channel, MakeShareRequest("int8", kIds));
+  EXPECT_EQ(good.messages().size(), 1u);
+}
+
+using Request = v1::ShareRequest;
+
+INSTANTIATE_TEST_SUITE_P(
+    All, BadRequestTest,
+    testing::Values(
+        BadRequest{"NoIds", [](Request& r) { r.clear_ids(); }, "ids is empty", "at least one"},
+        BadRequest{"IdOutsideTheVocabulary", [](Request& r) { r.set_ids(3, 1976); },
+                   "ids[3] is 1976", "1976 tokens"},
+        BadRequest{"IdAboveInt32", [](Request& r) { r.set_ids(0, 0x80000000u); },
+                   "ids[0] is 2147483648", "1976 tokens"},
+        BadRequest{"OverTheContext",
+                   [](Request& r) {
+                     const auto ids = MakeIds(513);
+                     r.mutable_ids()->Assign(ids.begin(), ids.end());
+                   },
+                   "ids has 513 tokens", "512 positions"},
+        BadRequest{"NoLayers", [](Request& r) { r.clear_layers(); }, "layers is empty",
+                   "at least one"},
+        BadRequest{"AbsentLayer", [](Request& r) { r.add_layers(5); }, "layers[4] is 5", "0 to 4"},
+        BadRequest{"LayerAboveInt32", [](Request& r) { r.set_layers(3, 0xffffffffu); },
+                   "layers[3] is", "0 to 4"},
+        BadRequest{"UnorderedLayers", [](Request& r) { r.set_layers(0, 3); }, "layers[1] is 2",
+                   "ascending"},
+        BadRequest{"RepeatedLayer", [](Request& r) { r.set_layers(1, 1); }, "layers[1] is 1",
+                   "ascending"},
+        BadRequest{"NoCodec", [](Request& r) { r.clear_codec(); }, "scheme", "expected"},
+        BadRequest{"UnknownScheme",
+                   [](Request& r) { r.mutable_codec()->set_scheme(static_cast<v1::Scheme>(99)); },
+                   "scheme", "99"},
+        BadRequest{
+            "UnknownSelection",
+            [](Request& r) { r.mutable_codec()->set_selection(static_cast<v1::Selection>(77)); },
+            "selection", "77"},
+        BadRequest{"AxisOfAFloatScheme",
+                   [](Request& r) { r.mutable_codec()->set_scheme(v1::SCHEME_BF16); }, "axis",
+                   "bf16"},
+        BadRequest{"KeepRatioZero", [](Request& r) { r.mutable_codec()->set_keep_ratio(0); },
+                   "keep_ratio is '0'", "(0, 1]"},
+        BadRequest{"KeepRatioAboveOne", [](Request& r) { r.mutable_codec()->set_keep_ratio(1.5); },
+                   "keep_ratio is '1.5'", "(0, 1]"},
+        BadRequest{"KeepRatioNegative", [](Request& r) { r.mutable_codec()->set_keep_ratio(-0.5); },
+                   "keep_ratio is '-0.5'", "(0, 1]"},
+        BadRequest{"KeepRatioNaN",
+                   [](Request& r) {
+                     r.mutable_codec()->set_keep_ratio(std::numeric_limits<float>::quiet_NaN());
+                   },
+                   "keep_ratio is 'nan'", "(0, 1]"},
+        BadRequest{"KeepTokensZero", [](Request& r) { r.mutable_codec()->set_keep_tokens(0); },
+                   "keep_tokens is '0'", "at least 1"},
+        BadRequest{"NoKeep", [](Request& r) { r.mutable_codec()->clear_keep(); }, "select is back",
+                   "keep_ratio or keep_tokens"},
+        BadRequest{"SmallChunks", [](Request& r) { r.set_chunk_bytes(1023); },
+                   "chunk_bytes is 1023", "1024 to 4194304"},
+        BadRequest{"LargeChunks", [](Request& r) { r.set_chunk_bytes((4 << 20) + 1); },
+                   "chunk_bytes is 4194305", "1024 to 4194304"},
+        BadRequest{"AnotherModel", [](Request& r) { r.set_model_fingerprint(0x123abc); },
+                   "model_fingerprint is 123abc", "'sharer-qwen2'",
+                   absl::StatusCode::kFailedPrecondition}),
+    [](const auto& info) { return info.param.name; });
+
+TEST(SharerServiceTest, ARequestOfGarbageIsRefusedAndTheNextOneIsServed) {
+  ServedSharer sharer;
+  grpc::TemplatedGenericStub<grpc::ByteBuffer, grpc::ByteBuffer> stub(sharer.channel);
+  grpc::ClientContext context;
+  const grpc::ByteBuffer garbage = ToByteBuffer("\xff\xff\xff\xff");
+  grpc::ByteBuffer response;
+  absl::Notification done;
+  grpc::Status status;
+  stub.UnaryCall(&context, "/qc2c.v1.Sharer/Share", {}, &garbage, &response,
+                 [&](const grpc::Status& end) {
+                   status = end;
+                   done.Notify();
+                 });
+  ASSERT_TRUE(done.WaitForNotificationWithTimeout(kPatience));
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_THAT(status.error_message(), HasSubstr("ShareRequest"));
+  SharedReply good(sharer.channel, MakeShareRequest("int8", kIds));
+  EXPECT_EQ(good.messages().size(), 1u);
+}
+
+TEST(SharerServiceTest, AnFp32CacheIsTheModelsOwn) {
+  ServedSharer sharer;
+  SharedReply reply(sharer.channel, MakeShareRequest("fp32", kIds, {0, 3}));
+  FrameReader reader({.model_fingerprint = EmbeddedSharer().model.fingerprint(),
+                      .layout = EmbeddedSharer().model.config().Layout(),
+                      .codec = CodecSpec::Parse("fp32").value(),
+                      .num_tokens = static_cast<uint32_t>(kIds.size()),
+                      .layers = {0, 3}});
+  for (const std::string& message : reply.messages()) ASSERT_TRUE(reader.Add(message).ok());
+  const absl::StatusOr<KvFrame> frame = reader.Finish();
+  ASSERT_TRUE(frame.ok()) << frame.status();
+
+  const TokenBatch tokens = TokenBatch::FromSequences({{kIds.begin(), kIds.end()}}, at::kCPU);
+  const ForwardResult direct = EmbeddedSharer().model.Forward(tokens, nullptr).value();
+  for (const KvBlock& block : frame->blocks) {
+    const auto& planes = block.half == Half::kKey ? direct.cache.keys : direct.cache.values;
+    const at::Tensor expected = planes[block.layer][0].transpose(0, 1).contiguous();  // [T, H, D]
+    const ByteSpan codes = frame->Codes(block);
+    ASSERT_EQ(codes.size(), expected.nbytes());
+    EXPECT_EQ(std::memcmp(codes.data(), expected.data_ptr(), codes.size()), 0)
+        << "layer " << block.layer;
+  }
+}
+
+TEST(SharerServiceTest, OnlyTheAskedLayersTravel) {
+  ServedSharer sharer;
+  SharedReply reply(sharer.channel, MakeShareRequest("int8", kIds, {1, 4}));
+  const auto chunks = Parse(reply.messages());
+  ASSERT_EQ(chunks.size(), 1u);
+  EXPECT_THAT(chunks[0].header().layers(), ElementsAre(1u, 4u));
+  std::multiset<uint32_t> layers;
+  for (const v1::LayerBlock& block : chunks[0].blocks()) layers.insert(block.layer());
+  EXPECT_THAT(layers, ElementsAre(1u, 1u, 4u, 4u));
+}
+
+TEST(SharerServiceTest, BothTheDaemonsAndTheReceiversChunkSizeAreRespected) {
+  ServedSharer sharer({.max_wait = milliseconds(0)}, 4096);
+  const auto largest = [](const std::vector<v1::CacheChunk>& chunks) {
+    uint64_t bytes = 0;
+    for (const v1::CacheChunk& chunk : chunks) {
+      uint64_t sum = 0;
+      for (const auto& block : chunk.blocks()) sum += block.codes().size() + block.scales().size();
+      bytes = std::max(bytes, sum);
+    }
+    return bytes;
+  };
+  v1::ShareRequest request = MakeShareRequest("int8", kIds);
+  // 37 tokens x 4 layers x 2 x 2 heads x (32 codes + a scale of 2) = 20,128 bytes.
+  SharedReply by_default(sharer.channel, request);
+  EXPECT_LE(largest(Parse(by_default.messages())), 4096u);
+  EXPECT_GE(by_default.messages().size(), 5u);
+  request.set_chunk_bytes(1024);
+  SharedReply smaller(sharer.channel, request);
+  EXPECT_LE(largest(Parse(smaller.messages())), 1024u);
+  EXPECT_GE(smaller.messages().size(), 20u);
+  request.set_chunk_bytes(kMaxChunkBytes);
+  SharedReply whole(sharer.channel, request);
+  EXPECT_EQ(whole.messages().size(), 1u);
+  EXPECT_EQ(largest(Parse(whole.messages())), 20128u);
+}
+
+TEST(SharerServiceTest, TheCountIsWhatWasSerializedAndTheMetricsAddUpToIt) {
+  ServedSharer sharer;
+  SharedReply reply(sharer.channel,
+                    MakeShareRequest("int4,select=value_norm,keep_ratio=0.5", kIds));
+  uint64_t sum = 0;
+  for (const std::string& message : reply.messages()) sum += message.size();
+  EXPECT_EQ(reply.outcome().tx_bytes.value(), sum);
+  EXPECT_EQ(reply.outcome().rx_bytes, sum);
+  const std::string codec = CodecSpec::Parse("int4,select=value_norm,keep_ratio=0.5")->ToString();
+  const auto counted = [&](const char* part) {
+    return static_cast<uint64_t>(sharer.metrics.tx_bytes_total.With(codec, part).Value());
+  };
+  // The sharer counts after the last write, which may be after the caller has everything.
+  const absl::Time patience_ends = absl::Now() + kPatience;
+  while (counted("header") == 0 && absl::Now() < patience_ends) {
+    absl::SleepFor(absl::Milliseconds(1));
+  }
+  EXPECT_EQ(counted("payload") + counted("scales") + counted("indices") + counted("header"), sum);
+  // 19 of 37 tokens: 4 layers x 2 x 2 heads x 32 codes of half a byte, and a two-byte scale.
+  EXPECT_EQ(counted("payload"), 19u * 4 * 2 * 2 * 16);
+  EXPECT_EQ(counted("scales"), 19u * 4 * 2 * 2 * 2);
+}
+
+TEST(SharerServiceTest, GeneratesWhatTheModelKnows) {
+  ServedSharer sharer;
+  v1::GenerateRequest request;
+  v1::ChatMessage* message = request.mutable_prompt()->add_messages();
+  message->set_role("user");
+  message->set_content("Which city does Iris Trizer live in?");  // heldout-mc-0000
+  request.set_max_new_tokens(6);
+  grpc::ClientContext context;
+  v1::GenerateReply reply;
+  const grpc::Status status = sharer.stub->Generate(&context, request, &reply);
+  ASSERT_TRUE(status.ok()) << status.error_message();
+  EXPECT_EQ(reply.text(), "Boston");
+  EXPECT_GE(reply.num_generated_tokens(), 1u);
+  EXPECT_EQ(GetTxBytes(context).value(), reply.ByteSizeLong());
+}
+
+TEST(SharerServiceTest, ABadGenerateRequestIsRefusedByName) {
+  ServedSharer sharer;
+  const auto refusal = [&](uint32_t max_new_tokens, const std::string& content) {
+    v1::GenerateRequest request;
+    request.set_max_new_tokens(max_new_tokens);
+    if (!content.empty()) {
+      v1::ChatMessage* message = request.mutable_prompt()->add_messages();
+      message->set_role("user");
+      message->set_content(content);
+    }
+    grpc::ClientContext context;
+    v1::GenerateReply reply;
+    const grpc::Status status = sharer.stub->Generate(&context, request, &reply);
+    EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+    return status.error_message();
+  };
+  EXPECT_THAT(refusal(0, "Who?"), HasSubstr("max_new_tokens is 0: expected 1 to 4096"));
+  EXPECT_THAT(refusal(4097, "Who?"), HasSubstr("max_new_tokens is 4097"));
+  EXPECT_THAT(refusal(1, ""), HasSubstr("prompt.messages is empty"));
+  EXPECT_THAT(refusal(511, "Who?"), AllOf(HasSubstr("may take 511"), HasSubstr("512 positions")));
+}
+
+}  // namespace
+}  // namespace qc2c

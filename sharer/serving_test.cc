@@ -1,0 +1,171 @@
+// How the sharer serves many callers: batches, the bounded queue, callers that go away.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <deque>
+
+#include "sharer/served_sharer.h"
+
+namespace qc2c {
+namespace {
+
+using std::chrono::milliseconds;
+using testing::HasSubstr;
+
+// Batches of the model, and sequences in them.
+struct Batches {
+  uint64_t count = 0;
+  double sequences = 0;
+};
+
+Batches Count(ServedSharer& sharer) {
+  const prometheus::ClientMetric metric = sharer.metrics.batch_size.Collect();
+  return {metric.histogram.sample_count, metric.histogram.sample_sum};
+}
+
+const std::vector<size_t> kLengths = {3, 17, 29, 30, 31, 40, 64, 111};
+
+std::vector<v1::ShareRequest> QuestionsOfAllLengths(const std::string& codec) {
+  std::vector<v1::ShareRequest> requests;
+  for (size_t i = 0; i < kLengths.size(); ++i) {
+    requests.push_back(MakeShareRequest(codec, MakeIds(kLengths[i], i)));
+  }
+  return requests;
+}
+
+// The messages of all requests, asked at once.
+std::vector<std::vector<std::string>> AskTogether(ServedSharer& sharer,
+                                                  const std::vector<v1::ShareRequest>& requests) {
+  std::deque<SharedReply> replies;
+  for (const v1::ShareRequest& request : requests) replies.emplace_back(sharer.channel, request);
+  std::vector<std::vector<std::string>> messages;
+  for (SharedReply& reply : replies) messages.push_back(reply.messages());
+  return messages;
+}
+
+class DeterminismTest : public testing::TestWithParam<const char*> {};
+
+TEST_P(DeterminismTest, OneAtATimeAQuestionGivesTheSameBytesWhateverElseIsAsked) {
+  ServedSharer sharer({.max_batch_size = 1});
+  const std::vector<v1::ShareRequest> requests = QuestionsOfAllLengths(GetParam());
+  const auto together = AskTogether(sharer, requests);
+  for (size_t i = 0; i < requests.size(); ++i) {
+    for (int repetition = 0; repetition < 2; ++repetition) {
+      SharedReply alone(sharer.channel, requests[i]);
+      EXPECT_TRUE(alone.messages() == together[i]) << kLengths[i] << " tokens";
+    }
+  }
+  EXPECT_EQ(Count(sharer).sequences, Count(sharer).count);
+}
+
+TEST_P(DeterminismTest, TheSameBatchGivesTheSameBytes) {
+  ServedSharer sharer({.max_batch_size = 8, .max_wait = std::chrono::seconds(60)});
+  // Equal questions, so that the order in which they arrive does not matter.
+  const std::vector<v1::ShareRequest> requests(8, MakeShareRequest(GetParam(), MakeIds(31)));
+  const auto first = AskTogether(sharer, requests);
+  for (const auto& messages : first) EXPECT_TRUE(messages == first[0]);
+  EXPECT_TRUE(AskTogether(sharer, requests) == first);
+  EXPECT_EQ(Count(sharer).count, 2u);
+  EXPECT_EQ(Count(sharer).sequences, 16);
+}
+
+INSTANTIATE_TEST_SUITE_P(Codecs, DeterminismTest,
+                         testing::Values("fp32", "bf16", "fp16", "int8", "int4",
+                                         "int8,select=value_norm,keep_ratio=0.25"),
+                         [](const auto& info) { return "codec" + std::to_string(info.index); });
+
+std::vector<float> Values(const std::vector<std::string>& messages) {
+  std::vector<float> values;
+  for (const std::string& message : messages) {
+    v1::CacheChunk chunk;
+    EXPECT_TRUE(chunk.ParseFromString(message));
+    for (const v1::LayerBlock& block : chunk.blocks()) {
+      const size_t old_size = values.size();
+      values.resize(old_size + block.codes().size() / sizeof(float));
+      std::memcpy(values.data() + old_size, block.codes().data(), block.codes().size());
+    }
+  }
+  return values;
+}
+
+// The matrix product takes other paths for other numbers of rows, so a batch may round otherwise.
+TEST(SharerServingTest, AmongOtherQuestionsACacheDiffersByNoMoreThanRounding) {
+  const std::vector<v1::ShareRequest> requests = QuestionsOfAllLengths("fp32");
+  ServedSharer one_by_one({.max_batch_size = 1});
+  ServedSharer batched({.max_batch_size = 8, .max_wait = std::chrono::seconds(60)});
+  const auto together = AskTogether(batched, requests);
+  EXPECT_EQ(Count(batched).count, 1u);
+  for (size_t i = 0; i < requests.size(); ++i) {
+    SharedReply reply(one_by_one.channel, requests[i]);
+    const std::vector<float> alone = Values(reply.messages());
+    const std::vector<float> among_others = Values(together[i]);
+    ASSERT_EQ(alone.size(), kLengths[i] * 4 * 2 * 2 * 32);
+    ASSERT_EQ(among_others.size(), alone.size());
+    for (size_t j = 0; j < alone.size(); ++j) {
+      // The bound that the model keeps to its reference in fp32.
+      ASSERT_NEAR(alone[j], among_others[j], 1e-4) << kLengths[i] << " tokens, value " << j;
+    }
+  }
+}
+
+TEST(SharerServingTest, AFullQueueRefusesByNameAndServesAgainWhenThereIsRoom) {
+  ServedSharer sharer({.max_batch_size = 8, .max_wait = milliseconds(500), .capacity = 2});
+  const v1::ShareRequest request = MakeShareRequest("int8", MakeIds(10));
+  SharedReply first(sharer.channel, request), second(sharer.channel, request);
+  // The two wait for company: whichever of the three comes last is refused.
+  SharedReply third(sharer.channel, request);
+  int refused = 0;
+  for (SharedReply* reply : {&first, &second, &third}) {
+    if (reply->status().ok()) continue;
+    ++refused;
+    EXPECT_EQ(reply->status().code(), absl::StatusCode::kResourceExhausted);
+    EXPECT_THAT(std::string(reply->status().message()),
+                HasSubstr("queue 'share' is full: 2 of 2 jobs are waiting"));
+  }
+  EXPECT_EQ(refused, 1);
+  EXPECT_EQ(sharer.metrics.rejected_total.With("RESOURCE_EXHAUSTED").Value(), 1);
+  SharedReply later(sharer.channel, request);
+  EXPECT_TRUE(later.status().ok());
+}
+
+TEST(SharerServingTest, CancelledCallersCostNoWork) {
+  ServedSharer sharer({.max_batch_size = 8, .max_wait = milliseconds(300), .capacity = 2});
+  const v1::ShareRequest request = MakeShareRequest("int8", MakeIds(10));
+  {
+    SharedReply first(sharer.channel, request), second(sharer.channel, request);
+    absl::SleepFor(absl::Milliseconds(100));  // until they are in the queue
+    first.Cancel();
+    second.Cancel();
+    EXPECT_EQ(first.status().code(), absl::StatusCode::kCancelled);
+    EXPECT_EQ(second.status().code(), absl::StatusCode::kCancelled);
+  }
+  absl::SleepFor(absl::Milliseconds(500));  // their batch is due meanwhile
+  EXPECT_EQ(Count(sharer).count, 0u);
+  SharedReply later(sharer.channel, request);
+  EXPECT_TRUE(later.status().ok());
+  EXPECT_EQ(Count(sharer).sequences, 1);
+}
+
+TEST(SharerServingTest, ADeadlineEndsTheCallAndItsWork) {
+  ServedSharer sharer({.max_batch_size = 8, .max_wait = milliseconds(500)});
+  SharedReply late(sharer.channel, MakeShareRequest("int8", MakeIds(10)), absl::Milliseconds(100));
+  EXPECT_EQ(late.status().code(), absl::StatusCode::kDeadlineExceeded);
+  absl::SleepFor(absl::Milliseconds(800));
+  EXPECT_EQ(Count(sharer).count, 0u);
+}
+
+TEST(SharerServingTest, AStoppingSharerRefusesNewQuestionsAndFinishesThoseThatWait) {
+  ServedSharer sharer({.max_batch_size = 8, .max_wait = std::chrono::seconds(60)});
+  const v1::ShareRequest request = MakeShareRequest("int8", MakeIds(10));
+  SharedReply waiting(sharer.channel, request);
+  absl::SleepFor(absl::Milliseconds(200));  // until it is in the queue
+  sharer.service.StopAdmitting();
+  SharedReply refused(sharer.channel, request);
+  EXPECT_EQ(refused.status().code(), absl::StatusCode::kUnavailable);
+  EXPECT_THAT(std::string(refused.status().message()), HasSubstr("shutting down"));
+  EXPECT_EQ(waiting.messages().size(), 1u);
+}
+
+}  // namespace
+}  // namespace qc2c
