@@ -39,7 +39,10 @@ bool ParseSample(const std::string& line, MetricSample& sample) {
   size_t at = line.find_first_of("{ ");
   if (at == std::string::npos || at == 0) return false;
   sample.name = line.substr(0, at);
-  if (line[at] == '{' && !ParseLabels(line, ++at, sample.labels)) return false;
+  if (line[at] == '{') {
+    ++at;
+    if (!ParseLabels(line, at, sample.labels)) return false;
+  }
   std::istringstream rest(line.substr(at));
   std::string value;
   return rest >> value && absl::SimpleAtod(value, &sample.value);

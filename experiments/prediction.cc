@@ -1,5 +1,6 @@
 #include "experiments/prediction.h"
 
+#include <cmath>
 #include <system_error>
 #include <unordered_set>
 
@@ -131,7 +132,7 @@ absl::StatusOr<Prediction> Prediction::FromJson(const Json& json) {
   prediction.hint = fields.Get<std::string>("hint");
   prediction.bytes.set_tx(fields.Get<uint64_t>("bytes_tx"));
   prediction.times.set_total_us(
-      static_cast<uint64_t>(fields.Get<double>("latency_ms") * 1000 + 0.5));
+      static_cast<uint64_t>(std::llround(fields.Get<double>("latency_ms") * 1000)));
   prediction.wall_us = fields.Get<uint64_t>("wall_us");
   if (json.contains("socket_bytes") && !json["socket_bytes"].is_null()) {
     prediction.socket_bytes = fields.Get<uint64_t>("socket_bytes");

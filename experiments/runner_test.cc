@@ -63,7 +63,7 @@ class RunnerTest : public testing::Test {
     return TextReply(request, is_odd == is_right ? " B" : " A");
   }
 
-  absl::StatusOr<RunOutcome> Run() {
+  absl::StatusOr<RunOutcome> RunOnce() {
     absl::StatusOr<Recipe> recipe = Recipe::Load(folder_ / "recipe.yaml");
     if (!recipe.ok()) return recipe.status();
     if (absl::Status status = recipe->LoadDatasets(); !status.ok()) return status;
@@ -85,7 +85,7 @@ class RunnerTest : public testing::Test {
 
 TEST_F(RunnerTest, WritesPointsWithCountsThatFollowFromTheAnswers) {
   Serve(Answer);
-  const absl::StatusOr<RunOutcome> outcome = Run();
+  const absl::StatusOr<RunOutcome> outcome = RunOnce();
   ASSERT_TRUE(outcome.ok()) << outcome.status();
   EXPECT_EQ(outcome->num_incomplete, 0);
   EXPECT_EQ(outcome->session.questions, 30);
@@ -108,7 +108,7 @@ TEST_F(RunnerTest, WritesPointsWithCountsThatFollowFromTheAnswers) {
 
 TEST_F(RunnerTest, ReportsTheScoresOfEachPointToTheReceiver) {
   Serve(Answer);
-  ASSERT_TRUE(Run().ok());
+  ASSERT_TRUE(RunOnce().ok());
   const std::vector<v1::ScoreReport> reports = server_->reports();
   ASSERT_EQ(reports.size(), 3);
   EXPECT_EQ(reports[1].totals(0).dataset(), "letters");
@@ -124,25 +124,25 @@ TEST_F(RunnerTest, AStoppedRunContinuesAndAnswersNothingTwice) {
     return Answer(request);
   });
   stopped_ = [&] { return num_answers >= 14; };
-  EXPECT_TRUE(absl::IsCancelled(Run().status()));
+  EXPECT_TRUE(absl::IsCancelled(RunOnce().status()));
   stopped_ = [] { return false; };
-  ASSERT_TRUE(Run().ok());
+  ASSERT_TRUE(RunOnce().ok());
   for (const char* point : {"receiver", "bf16", "int8"}) {
     const auto predictions = LoadPredictions(PredictionsOf(point));
     ASSERT_TRUE(predictions.ok()) << predictions.status();  // an id that comes twice is an error
     EXPECT_EQ(predictions->size(), 10) << point;
   }
   const int before = num_answers;
-  ASSERT_TRUE(Run().ok());
+  ASSERT_TRUE(RunOnce().ok());
   EXPECT_EQ(num_answers, before);  // nothing is left to ask
 }
 
 TEST_F(RunnerTest, ALineThatAKillCutIsDroppedAndItsQuestionAskedAgain) {
   Serve(Answer);
-  ASSERT_TRUE(Run().ok());
+  ASSERT_TRUE(RunOnce().ok());
   std::filesystem::resize_file(PredictionsOf("int8"),
                                std::filesystem::file_size(PredictionsOf("int8")) - 20);
-  const absl::StatusOr<RunOutcome> outcome = Run();
+  const absl::StatusOr<RunOutcome> outcome = RunOnce();
   ASSERT_TRUE(outcome.ok()) << outcome.status();
   EXPECT_EQ(outcome->session.questions, 1);
   EXPECT_EQ(LoadPredictions(PredictionsOf("int8"))->size(), 10);
@@ -150,11 +150,11 @@ TEST_F(RunnerTest, ALineThatAKillCutIsDroppedAndItsQuestionAskedAgain) {
 
 TEST_F(RunnerTest, AChangedRecipeIsRefusedAndTheDifferenceNamed) {
   Serve(Answer);
-  ASSERT_TRUE(Run().ok());
+  ASSERT_TRUE(RunOnce().ok());
   std::string changed = kRecipe;
   changed.replace(changed.find("in_flight: 4"), 12, "in_flight: 8");
   Write("recipe.yaml", changed);
-  const absl::Status status = Run().status();
+  const absl::Status status = RunOnce().status();
   EXPECT_TRUE(absl::IsFailedPrecondition(status)) << status;
   EXPECT_THAT(std::string(status.message()),
               HasSubstr("was \"in_flight: 4\", is now \"in_flight: 8\""));
@@ -169,7 +169,7 @@ TEST_F(RunnerTest, APointWithAFailedQuestionIsListedAndNotInTheTable) {
     }
     return reply;
   });
-  const absl::StatusOr<RunOutcome> outcome = Run();
+  const absl::StatusOr<RunOutcome> outcome = RunOnce();
   ASSERT_TRUE(outcome.ok()) << outcome.status();
   EXPECT_EQ(outcome->num_incomplete, 1);
   EXPECT_EQ(ReadResults(folder_ / "run", "points")->size(), 2);
@@ -188,7 +188,7 @@ TEST_F(RunnerTest, ADegradedAnswerNeverCounts) {
     if (request.question_id() == "q2") reply.set_degraded("sharer away");
     return reply;
   });
-  const absl::StatusOr<RunOutcome> outcome = Run();
+  const absl::StatusOr<RunOutcome> outcome = RunOnce();
   ASSERT_TRUE(outcome.ok()) << outcome.status();
   EXPECT_EQ(outcome->num_incomplete, 3);
   EXPECT_TRUE(ReadResults(folder_ / "run", "points")->empty());
@@ -197,12 +197,12 @@ TEST_F(RunnerTest, ADegradedAnswerNeverCounts) {
 
 TEST_F(RunnerTest, OtherModelsInTheSameFolderAreRefused) {
   Serve(Answer);
-  ASSERT_TRUE(Run().ok());
+  ASSERT_TRUE(RunOnce().ok());
   const std::filesystem::path manifest = folder_ / "run" / "manifests" / "models.json";
   std::string text = *ReadFile(manifest);
   text.replace(text.find("fake-sharer"), 11, "some-sharer");
   ASSERT_TRUE(WriteFileAtomically(manifest, text).ok());
-  const absl::Status status = Run().status();
+  const absl::Status status = RunOnce().status();
   EXPECT_TRUE(absl::IsFailedPrecondition(status)) << status;
   EXPECT_THAT(std::string(status.message()), HasSubstr("some-sharer"));
 }

@@ -39,9 +39,10 @@ grpc::ServerUnaryReactor* ReceiverService::Answer(grpc::CallbackServerContext* c
   job.request = *request;
   job.cancelled = [context] { return context->IsCancelled(); };
   job.finish = [record, reply, reactor](absl::StatusOr<v1::AnswerReply> answer) {
-    record->Finish(answer.status());
-    if (answer.ok()) *reply = *std::move(answer);
-    reactor->Finish(ToGrpcStatus(answer.status()));
+    const absl::Status status = answer.status();
+    record->Finish(status);
+    if (status.ok()) *reply = *std::move(answer);
+    reactor->Finish(ToGrpcStatus(status));
   };
   auto finish = job.finish;
   const absl::Status status = engine_.Submit(std::move(job));

@@ -121,6 +121,7 @@ void ServerHost::Wait() { stopped_.WaitForNotification(); }
 
 void ServerHost::Stop() {
   // Sent to the thread alone, which has both signals blocked and waits for them.
+  // NOLINTNEXTLINE(bugprone-bad-signal-to-kill-thread): a message, it kills nothing
   pthread_kill(stopper_.native_handle(), SIGTERM);
 }
 

@@ -62,7 +62,7 @@ class ShareReactor : public ShareCall,
     if (auto times = GetStageTimes(context_); times.ok()) outcome_.sharer_times = *times;
     try {
       if (options_.on_done) options_.on_done(std::move(outcome_));
-    } catch (...) {  // there is nobody left to tell
+    } catch (...) {  // NOLINT(bugprone-empty-catch): there is nobody left to tell
     }
   }
 
