@@ -161,18 +161,19 @@ TEST(SharerServiceTest, ARequestOfGarbageIsRefusedAndTheNextOneIsServed) {
 }
 
 TEST(SharerServiceTest, AnFp32CacheIsTheModelsOwn) {
+  const std::vector<uint32_t> ids = MakeIds(48);  // a width that the sharer does not pad
   ServedSharer sharer;
-  SharedReply reply(sharer.channel, MakeShareRequest("fp32", kIds, {0, 3}));
+  SharedReply reply(sharer.channel, MakeShareRequest("fp32", ids, {0, 3}));
   FrameReader reader({.model_fingerprint = EmbeddedSharer().model.fingerprint(),
                       .layout = EmbeddedSharer().model.config().Layout(),
                       .codec = CodecSpec::Parse("fp32").value(),
-                      .num_tokens = static_cast<uint32_t>(kIds.size()),
+                      .num_tokens = static_cast<uint32_t>(ids.size()),
                       .layers = {0, 3}});
   for (const std::string& message : reply.messages()) ASSERT_TRUE(reader.Add(message).ok());
   const absl::StatusOr<KvFrame> frame = reader.Finish();
   ASSERT_TRUE(frame.ok()) << frame.status();
 
-  const TokenBatch tokens = TokenBatch::FromSequences({{kIds.begin(), kIds.end()}}, at::kCPU);
+  const TokenBatch tokens = TokenBatch::FromSequences({{ids.begin(), ids.end()}}, at::kCPU);
   const ForwardResult direct = EmbeddedSharer().model.Forward(tokens, nullptr).value();
   for (const KvBlock& block : frame->blocks) {
     const auto& planes = block.half == Half::kKey ? direct.cache.keys : direct.cache.values;

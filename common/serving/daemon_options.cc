@@ -89,8 +89,7 @@ void AddDaemonFlags(CLI::App& app, DaemonOptions& options) {
   app.add_option("--max-batch-tokens", options.max_batch_tokens, "Tokens that fill a batch")
       ->capture_default_str()
       ->check(CLI::PositiveNumber);
-  app.add_option("--max-batch-size", options.max_batch_size,
-                 "Requests that fill a batch; with 1, no answer depends on what else is asked")
+  app.add_option("--max-batch-size", options.max_batch_size, "Requests that fill a batch")
       ->capture_default_str()
       ->check(CLI::PositiveNumber);
   app.add_option("--max-batch-wait-us", options.max_batch_wait_us,
