@@ -6,8 +6,8 @@ BUNDLE_LIMIT_MIB=64
 BUNDLE_LEAVES_OUT='^(ld-linux.*|libc|libm|libdl|librt|libpthread|libresolv|libstdc\+\+|libgcc_s)\.so'
 
 bundled_targets() {
-  targets_ending_in "$BUILD_DIR" '_test\|_bench' |
-    grep -E '^(base|tensor|codec|wire|cuda|decoding|model|fuser|rpc|obs)'
+  targets_ending_in "$BUILD_DIR" '_\(test\|bench\)' |
+    grep -E '^(codec|cuda|decoding|model|fuser)'
 }
 
 # Paths of the shared libraries that the given programs load and the other machine lacks.
