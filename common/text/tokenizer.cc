@@ -41,14 +41,19 @@ void Tokenizer::Free::operator()(qc2c_text_tokenizer* handle) const {
 absl::StatusOr<Tokenizer> Tokenizer::Load(const std::filesystem::path& folder) {
   const std::filesystem::path path = folder / "tokenizer.json";
   ASSIGN_OR_RETURN(const std::string json, ReadFile(path));
+  return FromJson(json, path.string());
+}
+
+absl::StatusOr<Tokenizer> Tokenizer::FromJson(std::string_view json, std::string_view name) {
   Tokenizer tokenizer;
   qc2c_text_tokenizer* handle = nullptr;
   AbiBytes error;
   RETURN_IF_ERROR(AbiStatus(qc2c_text_tokenizer_new(json.data(), json.size(), &handle, error.out()),
-                            error, absl::StrCat("tokenizer ", path.string())));
+                            error, absl::StrCat("tokenizer ", std::string(name))));
   tokenizer.handle_.reset(handle);
   tokenizer.vocab_size_ = qc2c_text_vocab_size(handle);
-  ASSIGN_OR_RETURN(tokenizer.hash_, HashFiles({path}));
+  const ByteSpan bytes{reinterpret_cast<const uint8_t*>(json.data()), json.size()};
+  tokenizer.hash_ = Hasher().AddU64(bytes.size()).Add(bytes).Digest();
   return tokenizer;
 }
 

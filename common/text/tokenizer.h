@@ -50,6 +50,11 @@ class Tokenizer {
   // tokenizer.
   static absl::StatusOr<Tokenizer> Load(const std::filesystem::path& folder);
 
+  // The same of the content of a tokenizer.json, such as one that came over the wire. `name` stands
+  // for it in messages.
+  static absl::StatusOr<Tokenizer> FromJson(std::string_view json,
+                                            std::string_view name = "tokenizer.json");
+
   // INVALID_ARGUMENT if the text is not UTF-8. Empty text gives no ids (but what kAdd adds).
   absl::StatusOr<std::vector<int32_t>> Encode(
       std::string_view text, SpecialTokens special = SpecialTokens::kAsWritten) const;

@@ -9,6 +9,7 @@
 
 #include "common/base/files.h"
 #include "common/base/hash.h"
+#include "common/text/small_bpe.h"
 
 namespace qc2c {
 namespace {
@@ -20,48 +21,19 @@ using Json = nlohmann::json;
 
 // A vocabulary small enough to encode by hand: "▁", a-d, a few bytes, and the merges ab and ▁c.
 Json HandMade() {
-  Json vocab = {{"<unk>", 0},   {"<s>", 1},     {"▁", 2},      {"a", 3},  {"b", 4},
-                {"c", 5},       {"d", 6},       {"ab", 7},     {"▁c", 8}, {"<0xE4>", 9},
-                {"<0xBD>", 10}, {"<0xA0>", 11}, {"<0xFF>", 12}};
-  return {
-      {"version", "1.0"},
-      {"truncation",
-       {{"direction", "Right"}, {"max_length", 2}, {"strategy", "LongestFirst"}, {"stride", 0}}},
-      {"padding", nullptr},
-      {"added_tokens",
-       {{{"id", 1},
-         {"content", "<s>"},
-         {"single_word", false},
-         {"lstrip", false},
-         {"rstrip", false},
-         {"normalized", false},
-         {"special", true}}}},
-      {"normalizer", {{"type", "Replace"}, {"pattern", {{"String", " "}}}, {"content", "▁"}}},
-      {"pre_tokenizer", nullptr},
-      {"post_processor",
-       {{"type", "TemplateProcessing"},
-        {"single",
-         {{{"SpecialToken", {{"id", "<s>"}, {"type_id", 0}}}},
-          {{"Sequence", {{"id", "A"}, {"type_id", 0}}}}}},
-        {"pair", Json::array()},
-        {"special_tokens", {{"<s>", {{"id", "<s>"}, {"ids", {1}}, {"tokens", {"<s>"}}}}}}}},
-      {"decoder",
-       {{"type", "Sequence"},
-        {"decoders",
-         {{{"type", "Replace"}, {"pattern", {{"String", "▁"}}}, {"content", " "}},
-          {{"type", "ByteFallback"}},
-          {{"type", "Fuse"}},
-          {{"type", "Strip"}, {"content", " "}, {"start", 1}, {"stop", 0}}}}}},
-      {"model",
-       {{"type", "BPE"},
-        {"dropout", nullptr},
-        {"unk_token", "<unk>"},
-        {"fuse_unk", true},
-        {"continuing_subword_prefix", nullptr},
-        {"end_of_word_suffix", nullptr},
-        {"byte_fallback", true},
-        {"vocab", vocab},
-        {"merges", {"a b", "▁ c"}}}}};
+  Json json = SmallBpe(
+      {"<unk>", "<s>", "▁", "a", "b", "c", "d", "ab", "▁c", "<0xE4>", "<0xBD>", "<0xA0>", "<0xFF>"},
+      {"a b", "▁ c"}, {"<s>"});
+  json["truncation"] = {
+      {"direction", "Right"}, {"max_length", 2}, {"strategy", "LongestFirst"}, {"stride", 0}};
+  json["post_processor"] = {
+      {"type", "TemplateProcessing"},
+      {"single",
+       {{{"SpecialToken", {{"id", "<s>"}, {"type_id", 0}}}},
+        {{"Sequence", {{"id", "A"}, {"type_id", 0}}}}}},
+      {"pair", Json::array()},
+      {"special_tokens", {{"<s>", {{"id", "<s>"}, {"ids", {1}}, {"tokens", {"<s>"}}}}}}};
+  return json;
 }
 
 class TokenizerTest : public testing::Test {
@@ -135,6 +107,15 @@ TEST_F(TokenizerTest, NamesTokens) {
 TEST_F(TokenizerTest, HashIsTheFilesHash) {
   EXPECT_EQ(tokenizer_->hash(), *HashFiles({folder_ / "tokenizer.json"}));
   EXPECT_NE(tokenizer_->hash(), Load(HandMade().dump(2))->hash());
+}
+
+TEST_F(TokenizerTest, BytesOfAFileAreTheSameTokenizer) {
+  const auto same = Tokenizer::FromJson(HandMade().dump());
+  ASSERT_TRUE(same.ok()) << same.status();
+  EXPECT_EQ(same->hash(), tokenizer_->hash());
+  EXPECT_THAT(*same->Encode("ab cd", SpecialTokens::kAdd), ElementsAre(1, 7, 8, 6));
+  EXPECT_THAT(std::string(Tokenizer::FromJson("{", "sharer's tokenizer").status().message()),
+              HasSubstr("sharer's tokenizer"));
 }
 
 TEST_F(TokenizerTest, EncodesTheSameFromManyThreads) {
