@@ -4,9 +4,10 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
-#include "common/base/files.h"
 #include "common/base/status_macros.h"
 #include "common/text/abi_result.h"
+#include "common/text/json_object.h"
+#include "common/text/special_tokens.h"
 
 namespace qc2c {
 namespace {
@@ -17,27 +18,12 @@ using Json = nlohmann::ordered_json;
 // about a second.
 constexpr uint64_t kFuel = 10'000'000;
 
-// What transformers calls the special tokens that a template can name.
-constexpr const char* kSpecialTokens[] = {"bos_token", "eos_token", "unk_token", "sep_token",
-                                          "pad_token", "cls_token", "mask_token"};
-
-// tokenizer_config.json, or an empty object without that file.
-absl::StatusOr<Json> ReadConfig(const std::filesystem::path& path) {
-  if (!std::filesystem::exists(path)) return Json::object();
-  ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
-  Json config = Json::parse(text, nullptr, /*allow_exceptions=*/false);
-  if (!config.is_object()) {
-    return absl::InvalidArgumentError(absl::StrCat(path.string(), ": expected a JSON object"));
-  }
-  return config;
-}
-
 // The template's text in a tokenizer_config.json.
-absl::StatusOr<std::string> TemplateOf(const Json& config, const std::filesystem::path& path) {
+absl::StatusOr<std::string> TemplateOf(const Json& config, const std::string& path) {
   const auto field = config.find("chat_template");
   if (field == config.end() || field->is_null()) {
     return absl::NotFoundError(absl::StrCat(
-        "no chat template: neither chat_template.jinja nor `chat_template` in ", path.string()));
+        "no chat template: neither chat_template.jinja nor `chat_template` in ", path));
   }
   if (field->is_string()) return field->get<std::string>();
   if (field->is_array()) {
@@ -49,25 +35,8 @@ absl::StatusOr<std::string> TemplateOf(const Json& config, const std::filesystem
     }
   }
   return absl::InvalidArgumentError(
-      absl::StrCat(path.string(), ": `chat_template` is ", field->type_name(),
+      absl::StrCat(path, ": `chat_template` is ", field->type_name(),
                    ", expected a string or a list with {name: \"default\", template: ...}"));
-}
-
-// A special token is written as text or as {"content": text, ...}; null means that there is none.
-absl::StatusOr<std::vector<std::pair<std::string, std::string>>> SpecialTokensOf(
-    const Json& config, const std::filesystem::path& path) {
-  std::vector<std::pair<std::string, std::string>> tokens;
-  for (const char* name : kSpecialTokens) {
-    Json token = config.value(name, Json());
-    if (token.is_object()) token = token.value("content", Json());
-    if (token.is_null()) continue;
-    if (!token.is_string()) {
-      return absl::InvalidArgumentError(absl::StrCat(path.string(), ": `", name, "` is ",
-                                                     token.type_name(), ", expected a string"));
-    }
-    tokens.emplace_back(name, token.get<std::string>());
-  }
-  return tokens;
 }
 
 }  // namespace
@@ -77,19 +46,23 @@ void ChatTemplate::Free::operator()(qc2c_text_template* handle) const {
 }
 
 absl::StatusOr<ChatTemplate> ChatTemplate::Load(const std::filesystem::path& folder) {
-  const std::filesystem::path jinja_path = folder / "chat_template.jinja";
-  const std::filesystem::path config_path = folder / "tokenizer_config.json";
-  ASSIGN_OR_RETURN(const Json config, ReadConfig(config_path));
+  ASSIGN_OR_RETURN(const TextFiles files, TextFiles::Load(folder));
+  return FromFiles(files);
+}
+
+absl::StatusOr<ChatTemplate> ChatTemplate::FromFiles(const TextFiles& files) {
+  const std::string config_path = files.PathOf("tokenizer_config.json");
+  ASSIGN_OR_RETURN(const Json config, ParseJsonObject(files.tokenizer_config_json, config_path));
   ChatTemplate result;
-  std::string source;
-  if (std::filesystem::exists(jinja_path)) {
-    result.name_ = absl::StrCat("chat template ", jinja_path.string());
-    ASSIGN_OR_RETURN(source, ReadFile(jinja_path));
+  std::string source = files.chat_template_jinja;
+  if (!source.empty()) {
+    result.name_ = absl::StrCat("chat template ", files.PathOf("chat_template.jinja"));
   } else {
-    result.name_ = absl::StrCat("chat template of ", config_path.string());
+    result.name_ = absl::StrCat("chat template of ", config_path);
     ASSIGN_OR_RETURN(source, TemplateOf(config, config_path));
   }
-  ASSIGN_OR_RETURN(result.special_tokens_, SpecialTokensOf(config, config_path));
+  ASSIGN_OR_RETURN(SpecialTokenNames special, ReadSpecialTokens(files));
+  result.special_tokens_ = std::move(special.named);
   qc2c_text_template* handle = nullptr;
   AbiBytes error;
   RETURN_IF_ERROR(

@@ -10,6 +10,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "common/text/text_files.h"
 
 struct qc2c_text_template;
 
@@ -34,9 +35,10 @@ class ChatTemplate {
  public:
   // Reads folder/chat_template.jinja, or else `chat_template` of folder/tokenizer_config.json (a
   // string, or a list of {name, template} with one named "default"); special tokens (bos_token,
-  // eos_token, ...) from tokenizer_config.json. NOT_FOUND if the folder has no template,
+  // eos_token, ...) as ReadSpecialTokens finds them. NOT_FOUND if the folder has no template,
   // INVALID_ARGUMENT, naming the file, if it does not parse.
   static absl::StatusOr<ChatTemplate> Load(const std::filesystem::path& folder);
+  static absl::StatusOr<ChatTemplate> FromFiles(const TextFiles& files);
 
   // INVALID_ARGUMENT, naming the template and the cause: no messages; the template refuses them
   // (raise_exception), has an error at run time, or takes more steps than allowed; text is not
