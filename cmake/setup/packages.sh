@@ -5,7 +5,7 @@ QC2C_PACKAGES=(
   python3 python3-venv
   libgrpc++-dev protobuf-compiler-grpc protobuf-compiler libprotobuf-dev libabsl-dev
   libspdlog-dev prometheus-cpp-dev libcpp-httplib-dev
-  nlohmann-json3-dev libyaml-cpp-dev libcli11-dev libxxhash-dev libzstd-dev
+  nlohmann-json3-dev libyaml-cpp-dev libcli11-dev libxxhash-dev libzstd-dev zlib1g-dev
   libgtest-dev libgmock-dev libbenchmark-dev
 )
 # The tokenizer crate's lock file and its dependencies need this much.

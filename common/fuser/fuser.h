@@ -34,6 +34,10 @@ struct FuserConfig {
   int32_t num_blocks = 3;           // the reference's num_layers, at least 3
 };
 
+// The sizes and the layer map of a checkpoint folder, read without its tensors or its models. The
+// sharer has as many layers as the map reads. Errors as those of Fuser::Load.
+absl::StatusOr<FuserConfig> ReadFuserConfig(const std::filesystem::path& folder);
+
 // The sharer's side of a batch, row by row at the receiver's slots: slot i of row b holds the
 // sharer token that is aligned with receiver token i.
 struct SharerCache {
@@ -56,10 +60,12 @@ struct FuseOptions {
 // Thread-safe for concurrent Fuse. Move-only.
 class Fuser {
  public:
-  // Reads a checkpoint folder in the published layout: FOLDER/final/projector_{t}.safetensors and
-  // .json, projector_config.json (the folder `final` itself is accepted too). A folder whose layer
-  // count, head counts or sizes do not match the pair, and a missing, surplus or misshapen tensor,
-  // are refused by name (FAILED_PRECONDITION for a wrong pair, INVALID_ARGUMENT for a bad file).
+  // Reads a checkpoint folder in the published layout: FOLDER/final/projector_{p}.pt (or
+  // .safetensors) and .json, projector_config.json (the folder `final` itself is accepted too). The
+  // tensors are rounded to the options' dtype, as the reference casts a fuser to its receiver's. A
+  // folder whose layer count, head counts or sizes do not match the pair, and a missing, surplus or
+  // misshapen tensor, are refused by name (FAILED_PRECONDITION for a wrong pair, INVALID_ARGUMENT
+  // or DATA_LOSS for a bad file).
   static absl::StatusOr<Fuser> Load(const std::filesystem::path& folder, const KvLayout& receiver,
                                     const KvLayout& sharer, const ModelOptions& options);
 

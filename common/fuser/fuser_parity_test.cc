@@ -198,6 +198,9 @@ std::vector<Case> Cases() {
       {"fp32_four_blocks", at::kFloat, {4, 4, 8}, {2, 2, 32}, {0, 0, 0, 1}},
       {"bf16_three_blocks", at::kBFloat16, {4, 2, 32}, {5, 2, 32}, {1, 2, 3, 4}},
       {"bf16_four_blocks", at::kBFloat16, {2, 2, 64}, {3, 4, 16}, {1, 2}},
+      {"pt_of_fp32_in_bf16", at::kBFloat16, {3, 4, 16}, {4, 1, 48}, {3, 0, 2}},
+      {"pt_of_fp16_in_fp32", at::kFloat, {2, 2, 16}, {2, 2, 16}, {0, 1}},
+      {"pt_bf16_shared", at::kBFloat16, {3, 1, 32}, {1, 1, 32}, {0, 0, 0}},
   };
   for (size_t i = 0, n = cases.size(); i < n; ++i) {
     cases.push_back(cases[i]);

@@ -6,6 +6,7 @@
 
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <tuple>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -93,10 +94,12 @@ TEST_F(FuserFolderTest, AnotherReceiverOrSharerIsRefusedByTheFieldThatDiffers) {
     EXPECT_EQ(status.code(), kWrongPair) << status;
     return std::string(status.message());
   };
-  EXPECT_THAT(message({4, 2, 8}, kSharer), HasSubstr("number of layers is 3: the receiver has 4"));
+  EXPECT_THAT(message({4, 2, 8}, kSharer),
+              HasSubstr("number of layers is 3: the receiver's layers are 4"));
   EXPECT_THAT(message({3, 4, 8}, kSharer), HasSubstr("target_num_heads is 2"));
   EXPECT_THAT(message({3, 2, 16}, kSharer), HasSubstr("target_dim is 8"));
-  EXPECT_THAT(message(kReceiver, {3, 3, 4}), HasSubstr("the sharer has 3 layers"));
+  EXPECT_THAT(message(kReceiver, {3, 3, 4}),
+              HasSubstr("last sharer layer is 3: the sharer's last layer is 2"));
   EXPECT_THAT(message(kReceiver, {4, 6, 4}), HasSubstr("source_num_heads is 3"));
   EXPECT_THAT(message(kReceiver, {4, 3, 8}),
               HasSubstr("source_dim is 4: the sharer's head size is 8"));
@@ -144,9 +147,56 @@ TEST_F(FuserFolderTest, ArgumentsOfAWrongTypeOrRangeAreRefusedByName) {
   ExpectRefusal(kInvalid, "source_dim is missing");
 }
 
+TEST_F(FuserFolderTest, AbsentArgumentsHaveTheReferencesDefaults) {
+  for (const char* file : {"projector_0.json", "projector_1.json", "projector_2.json"}) {
+    ChangeJson(file,
+               [](auto& json) { json["init_args"] = {{"source_dim", 4}, {"target_dim", 8}}; });
+  }
+  const FuserConfig config = ReadFuserConfig(folder_).value();
+  EXPECT_EQ(config.receiver, (KvLayout{3, 1, 8}));
+  EXPECT_EQ(config.sharer, (KvLayout{4, 1, 4}));
+  EXPECT_EQ(config.layer_map, (LayerMap{1, 2, 3}));
+  EXPECT_EQ(config.hidden_dim, 1024);
+  EXPECT_EQ(config.intermediate_dim, 1024);
+  EXPECT_EQ(config.num_blocks, 3);
+}
+
+TEST_F(FuserFolderTest, ArgumentsThatOnlyTrainingReadsAreCheckedToo) {
+  for (const auto& [key, value, expected] :
+       std::vector<std::tuple<std::string, nlohmann::json, std::string>>{
+           {"dtype", "bfloat16", "dtype is \"bfloat16\": expected {\"__type__\""},
+           {"dtype", {{"__type__", "torch.dtype"}, {"value", "int8"}}, "dtype is {"},
+           {"dropout", 1.5, "dropout is 1.5"},
+           {"anneal_steps", "many", "anneal_steps is \"many\""},
+           {"zero_init", 1, "zero_init is 1: expected true or false"}}) {
+    nlohmann::json before;
+    ChangeJson("projector_1.json", [&, &key = key, &value = value](auto& json) {
+      before = json;
+      json["init_args"][key] = value;
+    });
+    ExpectRefusal(kInvalid, expected);
+    ChangeJson("projector_1.json", [&](auto& json) { json = before; });
+  }
+  EXPECT_TRUE(Load().ok());
+}
+
+TEST_F(FuserFolderTest, OnlyTheFirstPairOfALayerCountsAndOtherFilesAreIgnored) {
+  std::filesystem::copy(folder_ / "final/projector_2.json", folder_ / "final/projector_7.json");
+  ASSERT_TRUE(WriteFileAtomically(folder_ / "final/aggregator_config.json", "{}").ok());
+  ChangeJson("projector_config.json",
+             [](auto& json) { json["0"]["1"]["1"] = nlohmann::json::array({{2, 1}, {0, 7}}); });
+  EXPECT_TRUE(Load().ok());
+}
+
+TEST_F(FuserFolderTest, AProjectorInTwoFormatsIsRefused) {
+  std::filesystem::copy(folder_ / "final/projector_1.safetensors",
+                        folder_ / "final/projector_1.pt");
+  ExpectRefusal(kInvalid, "projector_1.pt and projector_1.safetensors: expected one of them");
+}
+
 TEST_F(FuserFolderTest, LayersOfDifferentSizesAreRefused) {
   ChangeJson("projector_2.json", [](auto& json) { json["init_args"]["hidden_dim"] = 32; });
-  ExpectRefusal(kInvalid, "projector_2.json: hidden_dim 32");
+  ExpectRefusal(kInvalid, "hidden_dim 32, intermediate_dim 24, num_layers 4: expected as in");
 }
 
 TEST_F(FuserFolderTest, AMalformedMapIsRefused) {
