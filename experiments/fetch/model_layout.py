@@ -74,6 +74,9 @@ def _common_config(source: GgufFile) -> dict:
         # Single precision in the file: six digits are what was meant.
         "rms_norm_eps": float(f"{source.arch('attention.layer_norm_rms_epsilon', float):.6g}"),
         "torch_dtype": "bfloat16",
+        # Whose config.json this is like. Without the field transformers 5 takes the tokenizer for
+        # a faulty one of another family.
+        "transformers_version": "4.57.0",
     }
 
 

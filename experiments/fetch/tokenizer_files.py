@@ -79,8 +79,10 @@ _BYTE_BPE = {
 }
 
 
-# Marked as control tokens, which nothing prints; in the published files they are ordinary ones.
-_PRINTED = re.compile(r"<unused\d+>|<\|(fim_\w+|repo_name|file_sep)\|>")
+# The file's kinds say how llama.cpp prints a token. Where that differs from what the published
+# tokenizer.json calls special (left out of decoded text): control tokens that are not, and back.
+_NOT_SPECIAL = re.compile(r"<unused\d+>|<mask>|<\|(fim_\w+|repo_name|file_sep)\|>")
+_SPECIAL = re.compile(r"<(start|end)_of_image>")
 
 
 def _added_tokens(tokens: list[str], kinds: list[int]) -> list[dict]:
@@ -88,7 +90,8 @@ def _added_tokens(tokens: list[str], kinds: list[int]) -> list[dict]:
     for i, (token, kind) in enumerate(zip(tokens, kinds, strict=True)):
         if kind not in (CONTROL, USER_DEFINED):
             continue
-        special = kind == CONTROL and not _PRINTED.fullmatch(token)
+        special = kind == CONTROL and not _NOT_SPECIAL.fullmatch(token)
+        special = special or _SPECIAL.fullmatch(token) is not None
         added.append(
             {
                 "id": i,
@@ -119,17 +122,21 @@ def _byte_bpe_tokenizer(source: GgufFile, tokens: list[str], kinds: list[int]) -
 
 
 def _merges_from_scores(vocab: dict[str, int], scores: list[float]) -> list[list[str]]:
-    """The merges of a SentencePiece BPE: every way to make a token of two, best token first."""
+    """The merges of a SentencePiece BPE: every way to make a token of two, best token first.
+
+    Equal scores go by length, longest left part first: that is how transformers makes the published
+    merges out of the SentencePiece file, so runs of white space are taken whole.
+    """
     merges = []
-    for token, rank in vocab.items():
+    for token, score in zip(vocab, scores, strict=True):
         ways = []
         for cut in range(1, len(token)):
             left, right = token[:cut], token[cut:]
             if left in vocab and right in vocab:
                 ways.append((vocab[left], vocab[right], left, right))
-        merges += [(scores[rank], left, right) for _, _, left, right in sorted(ways)]
-    merges.sort(key=lambda merge: merge[0], reverse=True)  # stable: equal scores stay by id
-    return [[left, right] for _, left, right in merges]
+        merges += [(score, len(left), len(right), left, right) for _, _, left, right in sorted(ways)]
+    merges.sort(key=lambda merge: merge[:3], reverse=True)
+    return [[left, right] for *_, left, right in merges]
 
 
 def _template_with_bos(bos: str, bos_id: int) -> dict:
@@ -154,7 +161,12 @@ def _sentencepiece_tokenizer(source: GgufFile, tokens: list[str], kinds: list[in
         )
     vocab = {token: i for i, token in enumerate(tokens)}
     bos_id = source.get("tokenizer.ggml.bos_token_id", int)
-    scores = source.get("tokenizer.ggml.scores", list)
+    # What is no ordinary token has score 0 in the SentencePiece file, before every ordinary one; in
+    # a GGUF file it is the last.
+    scores = [
+        score if kind == NORMAL else 0.0
+        for score, kind in zip(source.get("tokenizer.ggml.scores", list), kinds, strict=True)
+    ]
     unknown = tokens[source.get("tokenizer.ggml.unknown_token_id", int)]
     return {
         "normalizer": {"type": "Replace", "pattern": {"String": " "}, "content": "▁"},
@@ -185,11 +197,20 @@ def _sentencepiece_tokenizer(source: GgufFile, tokens: list[str], kinds: list[in
 _KINDS = {"gpt2": _byte_bpe_tokenizer, "llama": _sentencepiece_tokenizer}
 
 
+def vocabulary(source: GgufFile) -> list[str]:
+    """The tokens as tokenizer.json spells them, by id."""
+    tokens = source.get("tokenizer.ggml.tokens", list)
+    if source.get("tokenizer.ggml.model", str) == "llama":
+        # User-defined tokens stand in the file as the text they print; the model sees no spaces.
+        tokens = [token.replace(" ", "▁") for token in tokens]
+    return tokens
+
+
 def tokenizer_json(source: GgufFile) -> dict:
     kind = source.get("tokenizer.ggml.model", str)
     if kind not in _KINDS:
         raise source.error(f"tokenizer.ggml.model is `{kind}`, expected one of {', '.join(_KINDS)}")
-    tokens = source.get("tokenizer.ggml.tokens", list)
+    tokens = vocabulary(source)
     kinds = source.get("tokenizer.ggml.token_type", list)
     if len(kinds) != len(tokens):
         raise source.error(f"tokenizer.ggml.token_type has {len(kinds)} entries, expected {len(tokens)}")
@@ -217,7 +238,7 @@ def _special_id(source: GgufFile, name: str) -> int | None:
 
 
 def tokenizer_config(source: GgufFile) -> dict:
-    tokens = source.get("tokenizer.ggml.tokens", list)
+    tokens = vocabulary(source)
     config = {
         "add_bos_token": source.get("tokenizer.ggml.add_bos_token", bool, False),
         "chat_template": chat_template(source),
@@ -239,7 +260,7 @@ def generation_config(source: GgufFile) -> dict:
     The file names one; a chat model may also end with the other of its two end marks.
     """
     eos = [source.get("tokenizer.ggml.eos_token_id", int)]
-    tokens = source.get("tokenizer.ggml.tokens", list)
+    tokens = vocabulary(source)
     for mark in ("<|endoftext|>", "<|im_end|>", "<end_of_turn>"):
         if mark in tokens and tokens.index(mark) not in eos:
             eos.append(tokens.index(mark))
