@@ -14,6 +14,7 @@ void AddEvalCommand(CLI::App& app, const std::string& command_line);
 void AddDemoCommand(CLI::App& app, const std::string& command_line);
 void AddReportCommand(CLI::App& app);
 void AddPlotCommand(CLI::App& app);
+void AddFetchCommand(CLI::App& app);
 
 // Prints the error as the program's last word and throws; returns if `status` is OK.
 void ExitUnlessOk(const std::string& command, const absl::Status& status);

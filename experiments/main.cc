@@ -30,13 +30,15 @@ int Run(const std::vector<std::string>& typed, const std::string& command_line) 
   app.option_defaults()->always_capture_default();
   app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   app.footer(
-      "ask, eval, demo, report and plot also take --config FILE: a YAML map of their flags.");
+      "ask, eval, demo, report, plot and fetch also take --config FILE: a YAML map of their "
+      "flags.");
   absl::Status trained;
   qc2c::AddDemoCommand(app, command_line);
   qc2c::AddAskCommand(app);
   qc2c::AddEvalCommand(app, command_line);
   qc2c::AddReportCommand(app);
   qc2c::AddPlotCommand(app);
+  qc2c::AddFetchCommand(app);
   qc2c::AddTrainCommand(app, qc2c::StopRequested, &trained);
   absl::StatusOr<std::vector<std::string>> arguments = typed;
   if (TakesFlagFile(typed)) arguments = qc2c::ExpandFlagFiles(typed);

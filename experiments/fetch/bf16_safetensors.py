@@ -44,7 +44,9 @@ def _write_chunk(chunk: _Chunk) -> int:
     if tensor.add:
         values = values + np.float32(tensor.add)
     if not np.isfinite(values).all():
-        raise ConversionError(f"{_source.path}: tensor `{tensor.source}` has a value that is not finite")
+        raise ConversionError(
+            f"{_source.path}: tensor `{tensor.source}` has a value that is not finite"
+        )
     bits = bf16_bits(values)
     with open(_target, "r+b", buffering=0) as file:
         view, offset = memoryview(bits.reshape(-1)).cast("B"), chunk.offset

@@ -109,9 +109,7 @@ def _added_tokens(tokens: list[str], kinds: list[int]) -> list[dict]:
 def _byte_bpe_tokenizer(source: GgufFile, tokens: list[str], kinds: list[int]) -> dict:
     pre = source.get("tokenizer.ggml.pre", str)
     if pre not in _BYTE_BPE:
-        raise source.error(
-            f"tokenizer.ggml.pre is `{pre}`, expected one of {', '.join(_BYTE_BPE)}"
-        )
+        raise source.error(f"tokenizer.ggml.pre is `{pre}`, expected one of {', '.join(_BYTE_BPE)}")
     style = dict(_BYTE_BPE[pre])
     in_vocab = {NORMAL, CONTROL, USER_DEFINED} if style.pop("special_in_vocab") else {NORMAL}
     pairs = zip(tokens, kinds, strict=True)
@@ -134,7 +132,9 @@ def _merges_from_scores(vocab: dict[str, int], scores: list[float]) -> list[list
             left, right = token[:cut], token[cut:]
             if left in vocab and right in vocab:
                 ways.append((vocab[left], vocab[right], left, right))
-        merges += [(score, len(left), len(right), left, right) for _, _, left, right in sorted(ways)]
+        merges += [
+            (score, len(left), len(right), left, right) for _, _, left, right in sorted(ways)
+        ]
     merges.sort(key=lambda merge: merge[:3], reverse=True)
     return [[left, right] for *_, left, right in merges]
 
@@ -213,7 +213,9 @@ def tokenizer_json(source: GgufFile) -> dict:
     tokens = vocabulary(source)
     kinds = source.get("tokenizer.ggml.token_type", list)
     if len(kinds) != len(tokens):
-        raise source.error(f"tokenizer.ggml.token_type has {len(kinds)} entries, expected {len(tokens)}")
+        raise source.error(
+            f"tokenizer.ggml.token_type has {len(kinds)} entries, expected {len(tokens)}"
+        )
     return {
         "version": "1.0",
         "truncation": None,
