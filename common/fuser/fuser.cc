@@ -3,6 +3,7 @@
 #include <ATen/core/grad_mode.h>
 
 #include <cmath>
+#include <set>
 #include <utility>
 
 #include "absl/strings/match.h"
@@ -31,35 +32,6 @@ absl::Status CheckShape(const std::string& what, const at::Tensor& tensor, at::I
   return absl::InvalidArgumentError(absl::StrCat(what, " has shape [",
                                                  absl::StrJoin(tensor.sizes(), ", "),
                                                  "]: expected [", absl::StrJoin(shape, ", "), "]"));
-}
-
-// [B, H, S, D] -> [B * S, H * D]; head h's element d is column h * D + d.
-at::Tensor MergeHeads(const at::Tensor& x) {
-  return x.transpose(1, 2).reshape({x.size(0) * x.size(2), x.size(1) * x.size(3)});
-}
-
-// The inverse, for B rows.
-at::Tensor SplitHeads(const at::Tensor& x, const at::Tensor& like) {
-  return x.view({like.size(0), like.size(2), like.size(1), like.size(3)}).transpose(1, 2);
-}
-
-// Which tokens are fused, as rows of the merged caches. Undefined index: all of them, in order.
-struct Rows {
-  at::Tensor sharer;
-  at::Tensor receiver;
-};
-
-at::Tensor Take(const at::Tensor& merged, const at::Tensor& rows) {
-  return rows.defined() ? merged.index_select(0, rows) : merged;
-}
-
-Rows SelectedRows(const at::Tensor& selected, int64_t num_slots) {
-  const int64_t num_tokens = selected.size(1);
-  const at::Tensor places = selected.nonzero();  // [N, 2]
-  if (places.size(0) == selected.numel() && num_slots == num_tokens) return {};
-  const at::Tensor row = places.select(1, 0);
-  const at::Tensor slot = places.select(1, 1);
-  return {row * num_tokens + slot, row * num_slots + slot};
 }
 
 }  // namespace
@@ -121,87 +93,50 @@ absl::StatusOr<Fuser> Fuser::Create(const FuserConfig& config, const ModelOption
 
 namespace {
 
-// One Fuse call: its inputs, and what is the same for all layers.
-class Fusion {
- public:
-  Fusion(const FuserConfig& config, const ModelOptions& model, const FuseOptions& options,
-         const SharerCache& sharer, int64_t num_slots)
-      : config_(config),
-        model_(model),
-        options_(options),
-        sharer_(sharer),
-        rows_(SelectedRows(sharer.selected, num_slots)) {}
-
-  // One half of receiver layer t, `cache` [B, Ht, S, Dt].
-  at::Tensor Fuse(const ProjectorHalf& half, const at::Tensor& sharer, const at::Tensor& cache) {
-    const at::Tensor merged = MergeHeads(cache);
-    const at::Tensor target = Take(merged, rows_.receiver);
-    const at::Tensor source = Take(MergeHeads(sharer.to(model_.dtype)), rows_.sharer);
-    const int64_t heads = config_.receiver.num_kv_heads;
-    const Projection projection = Project(half, source, target, heads, options_.dropout);
-    const at::Tensor fused = Add(half, target.view({target.size(0), heads, -1}), projection)
-                                 .reshape({target.size(0), -1});
-    return SplitHeads(
-        rows_.receiver.defined() ? merged.index_copy(0, rows_.receiver, fused) : fused, cache);
+absl::Status CheckSelected(const at::Tensor& selected, int64_t batch, int64_t num_slots) {
+  if (selected.defined() && selected.scalar_type() == at::kBool && selected.dim() == 2 &&
+      selected.size(0) == batch && selected.size(1) <= num_slots) {
+    return absl::OkStatus();
   }
+  return absl::InvalidArgumentError(
+      absl::StrCat("sharer.selected: expected bool [", batch, ", T] with T at most ", num_slots));
+}
 
- private:
-  at::Tensor Add(const ProjectorHalf& half, const at::Tensor& target, const Projection& p) const {
-    if (options_.gates == FuseOptions::Gates::kHard) {
-      // The gate is 1. The reference's fp32 gate promotes the sum: it is rounded once.
-      const at::Tensor sum = target.to(at::kFloat) + p.weight.to(at::kFloat) * p.values;
-      return sum.to(target.scalar_type());
-    }
-    const at::Tensor u = at::rand(p.weight.sizes(), options_.generator, p.weight.options());
-    const at::Tensor noise = -at::log(-at::log(u + 1e-20) + 1e-20);
-    const at::Tensor gate = at::sigmoid((half.gate_logit + noise) / options_.temperature);
-    return target + gate * p.weight * p.values;
+absl::Status CheckNumLayers(const char* model, const std::vector<at::Tensor>& keys,
+                            const std::vector<at::Tensor>& values, int32_t expected) {
+  for (const auto* half : {&keys, &values}) {
+    if (half->size() == static_cast<size_t>(expected)) continue;
+    return absl::InvalidArgumentError(
+        absl::StrCat(model, " cache has ", half->size(), " layers: expected ", expected));
   }
-
-  const FuserConfig& config_;
-  const ModelOptions& model_;
-  const FuseOptions& options_;
-  const SharerCache& sharer_;
-  Rows rows_;
-};
+  return absl::OkStatus();
+}
 
 absl::Status CheckCaches(const FuserConfig& config, const ModelOptions& options,
-                         const SharerCache& sharer, const KvCache& receiver) {
+                         const SharerCache& sharer, const KvCache& receiver,
+                         const std::vector<FusedHalf>& halves) {
   const int64_t batch = receiver.valid.size(0);
   const int64_t num_slots = receiver.num_slots();
-  const at::Tensor& selected = sharer.selected;
-  if (!selected.defined() || selected.scalar_type() != at::kBool || selected.dim() != 2 ||
-      selected.size(0) != batch || selected.size(1) > num_slots) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("sharer.selected: expected bool [", batch, ", T] with T at most ", num_slots));
-  }
+  RETURN_IF_ERROR(CheckSelected(sharer.selected, batch, num_slots));
+  RETURN_IF_ERROR(
+      CheckNumLayers("receiver", receiver.keys, receiver.values, config.receiver.num_layers));
+  RETURN_IF_ERROR(CheckNumLayers("sharer", sharer.keys, sharer.values, config.sharer.num_layers));
   const std::vector<int64_t> target = {batch, config.receiver.num_kv_heads, num_slots,
                                        config.receiver.head_dim};
-  const std::vector<int64_t> source = {batch, config.sharer.num_kv_heads, selected.size(1),
+  const std::vector<int64_t> source = {batch, config.sharer.num_kv_heads, sharer.selected.size(1),
                                        config.sharer.head_dim};
-  for (const auto* half : {&receiver.keys, &receiver.values}) {
-    if (half->size() == static_cast<size_t>(config.receiver.num_layers)) continue;
-    return absl::InvalidArgumentError(absl::StrCat(
-        "receiver cache has ", half->size(), " layers: expected ", config.receiver.num_layers));
-  }
-  for (const auto* half : {&sharer.keys, &sharer.values}) {
-    if (half->size() == static_cast<size_t>(config.sharer.num_layers)) continue;
-    return absl::InvalidArgumentError(absl::StrCat("sharer cache has ", half->size(),
-                                                   " layers: expected ", config.sharer.num_layers));
-  }
-  for (int32_t t = 0; t < config.receiver.num_layers; ++t) {
-    const int32_t s = config.layer_map[t];
-    RETURN_IF_ERROR(
-        CheckShape(absl::StrCat("receiver key of layer ", t), receiver.keys[t], target));
-    RETURN_IF_ERROR(
-        CheckShape(absl::StrCat("receiver value of layer ", t), receiver.values[t], target));
-    RETURN_IF_ERROR(CheckShape(absl::StrCat("sharer key of layer ", s), sharer.keys[s], source));
-    RETURN_IF_ERROR(
-        CheckShape(absl::StrCat("sharer value of layer ", s), sharer.values[s], source));
-    if (receiver.keys[t].scalar_type() != options.dtype) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "receiver key of layer ", t, " is ", c10::toString(receiver.keys[t].scalar_type()),
-          ": the fuser's dtype is ", c10::toString(options.dtype)));
+  for (const FusedHalf& fused : halves) {
+    const std::string half(HalfName(fused.half));
+    const int32_t s = config.layer_map[fused.layer];
+    const at::Tensor& own = LayersOf(receiver, fused.half)[fused.layer];
+    const std::string where = absl::StrCat("receiver ", half, " of layer ", fused.layer);
+    RETURN_IF_ERROR(CheckShape(where, own, target));
+    RETURN_IF_ERROR(CheckShape(absl::StrCat("sharer ", half, " of layer ", s),
+                               LayersOf(sharer, fused.half)[s], source));
+    if (own.scalar_type() != options.dtype) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(where, " is ", c10::toString(own.scalar_type()), ": the fuser's dtype is ",
+                       c10::toString(options.dtype)));
     }
   }
   return absl::OkStatus();
@@ -236,26 +171,48 @@ at::Tensor OpenGates(const std::vector<Projector>& projectors) {
 
 }  // namespace
 
+absl::StatusOr<Fusion> Fuser::Impl::Prepare(const SharerCache& sharer, const KvCache& receiver,
+                                            const FuseOptions& fuse) const {
+  RETURN_IF_ERROR(CheckOptions(fuse));
+  std::vector<FusedHalf> halves;
+  const bool is_hard = fuse.gates == FuseOptions::Gates::kHard;
+  const at::Tensor open = is_hard ? OpenGates(projectors) : at::Tensor();
+  for (int32_t t = 0; t < config.receiver.num_layers; ++t) {
+    for (const Half half : {Half::kKey, Half::kValue}) {
+      if (!is_hard || open[t][static_cast<int64_t>(half)].item<bool>()) halves.push_back({t, half});
+    }
+  }
+  RETURN_IF_ERROR(CheckCaches(config, options, sharer, receiver, halves));
+  return Fusion(config, projectors, std::move(halves), options, fuse, sharer, receiver);
+}
+
 absl::StatusOr<KvCache> Fuser::Fuse(const SharerCache& sharer, const KvCache& receiver,
                                     const FuseOptions& options) const {
   return CatchTorch([&]() -> absl::StatusOr<KvCache> {
-    RETURN_IF_ERROR(CheckOptions(options));
-    RETURN_IF_ERROR(CheckCaches(impl_->config, impl_->options, sharer, receiver));
-    const bool is_hard = options.gates == FuseOptions::Gates::kHard;
-    const at::Tensor open = is_hard ? OpenGates(impl_->projectors) : at::Tensor();
+    ASSIGN_OR_RETURN(const Fusion fusion, impl_->Prepare(sharer, receiver, options));
     KvCache fused = receiver;
-    Fusion fusion(impl_->config, impl_->options, options, sharer, receiver.num_slots());
-    for (int32_t t = 0; t < impl_->config.receiver.num_layers; ++t) {
-      const int32_t s = impl_->config.layer_map[t];
-      const Projector& projector = impl_->projectors[t];
-      if (!is_hard || open[t][0].item<bool>()) {
-        fused.keys[t] = fusion.Fuse(projector.key, sharer.keys[s], receiver.keys[t]);
-      }
-      if (!is_hard || open[t][1].item<bool>()) {
-        fused.values[t] = fusion.Fuse(projector.value, sharer.values[s], receiver.values[t]);
-      }
-    }
+    fusion.ForEach([&](const FusedHalf& half, const FusedRows& rows) {
+      at::Tensor& cache = LayersOf(fused, half.half)[half.layer];
+      cache = fusion.Replace(cache, rows.fused);
+    });
     return fused;
+  });
+}
+
+absl::StatusOr<CacheDifference> Fuser::Difference(const SharerCache& sharer,
+                                                  const KvCache& receiver,
+                                                  const FuseOptions& options) const {
+  return CatchTorch([&]() -> absl::StatusOr<CacheDifference> {
+    ASSIGN_OR_RETURN(const Fusion fusion, impl_->Prepare(sharer, receiver, options));
+    const auto num_layers = static_cast<size_t>(impl_->config.receiver.num_layers);
+    CacheDifference difference{std::vector<at::Tensor>(num_layers),
+                               std::vector<at::Tensor>(num_layers)};
+    fusion.ForEach([&](const FusedHalf& half, const FusedRows& rows) {
+      const at::Tensor& cache = LayersOf(receiver, half.half)[half.layer];
+      LayersOf(difference, half.half)[half.layer] =
+          fusion.Replace(at::zeros_like(cache, rows.fused.options()), rows.fused - rows.target);
+    });
+    return difference;
   });
 }
 
@@ -267,6 +224,15 @@ const FuserConfig& Fuser::config() const { return impl_->config; }
 
 bool Fuser::GateIsOpen(int32_t receiver_layer, Half half) const {
   return impl_->projectors[receiver_layer].Of(half).gate_logit.item<float>() > 0;
+}
+
+std::vector<int32_t> Fuser::SharerLayersRead(Half half) const {
+  const at::Tensor open = OpenGates(impl_->projectors).select(1, static_cast<int64_t>(half));
+  std::set<int32_t> layers;
+  for (int32_t t = 0; t < impl_->config.receiver.num_layers; ++t) {
+    if (open[t].item<bool>()) layers.insert(impl_->config.layer_map[t]);
+  }
+  return {layers.begin(), layers.end()};
 }
 
 uint64_t Fuser::fingerprint() const { return impl_->fingerprint; }

@@ -57,6 +57,11 @@ struct FuseOptions {
   std::optional<at::Generator> generator;  // for kSampled; the default generator if absent
 };
 
+struct CacheDifference {
+  std::vector<at::Tensor> keys;    // L tensors [B, Ht, S, Dt]; undefined where the gate is closed
+  std::vector<at::Tensor> values;  // the same
+};
+
 // Thread-safe for concurrent Fuse. Move-only.
 class Fuser {
  public:
@@ -78,9 +83,14 @@ class Fuser {
 
   // The receiver's cache with its first T slots fused where `sharer.selected`. T <=
   // receiver.num_slots(). INVALID_ARGUMENT naming the layer if a needed sharer tensor is absent or
-  // misshapen.
+  // misshapen; a half that only closed gates would read is not needed.
   absl::StatusOr<KvCache> Fuse(const SharerCache& sharer, const KvCache& receiver,
                                const FuseOptions& options = {}) const;
+
+  // What Fuse would add to the receiver's cache, before it is rounded to the cache's dtype: fp32
+  // for hard gates. 0 for a token that was not sent. Arguments and errors as those of Fuse.
+  absl::StatusOr<CacheDifference> Difference(const SharerCache& sharer, const KvCache& receiver,
+                                             const FuseOptions& options = {}) const;
 
   // "projectors.{t}.key_in.weight" ...: the reference's state_dict names behind the layer. Gates
   // are the 0-dim tensors "projectors.{t}.key_gate_logit". The tensors share storage with the
@@ -90,6 +100,9 @@ class Fuser {
   const FuserConfig& config() const;
   // Whether the hard gate of a receiver layer is open.
   bool GateIsOpen(int32_t receiver_layer, Half half) const;
+  // The sharer layers whose keys (or values) some open hard gate reads, ascending: all that has to
+  // travel.
+  std::vector<int32_t> SharerLayersRead(Half half) const;
   uint64_t fingerprint() const;  // XXH3 over the checkpoint's files; 0 for a created fuser
 
   Fuser(Fuser&&) noexcept;

@@ -17,7 +17,9 @@
 namespace qc2c {
 namespace {
 
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::IsEmpty;
 
 const KvLayout kReceiver = {3, 2, 8};  // that of SmallConfig()
 const KvLayout kSharer = {4, 3, 4};
@@ -34,6 +36,13 @@ FuserConfig SmallFuser() {
 Fuser RandomFuser(const ModelOptions& options = {}) {
   at::manual_seed(2);
   return Fuser::Create(SmallFuser(), options).value();
+}
+
+void SetGates(const Fuser& fuser, double logit) {
+  const at::NoGradGuard no_grad;
+  for (auto [name, tensor] : fuser.parameters()) {
+    if (absl::EndsWith(name, "gate_logit")) tensor.fill_(logit);
+  }
 }
 
 class FuserFolderTest : public ::testing::Test {
@@ -314,9 +323,7 @@ TEST_P(FuserFuseTest, SampledGatesFollowTheirTemperatureAndTheirGenerator) {
     EXPECT_FALSE(at::equal(hard.keys[layer], own.keys[layer]));
     EXPECT_TRUE(at::equal(cold.values[layer], own.values[layer]));
   }
-  for (auto [name, tensor] : fuser.parameters()) {
-    if (absl::EndsWith(name, "gate_logit")) tensor.zero_();
-  }
+  SetGates(fuser, 0);
   const auto sample = [&](uint64_t seed) {
     at::Generator generator = at::globalContext().defaultGenerator(GetParam()).clone();
     generator.set_current_seed(seed);
@@ -332,6 +339,7 @@ TEST_P(FuserFuseTest, CachesThatDoNotFitAreRefusedByLayer) {
   const Model receiver = MakeReceiver();
   const Fuser fuser = RandomFuser({.device = GetParam()});
   const KvCache own = receiver.Forward(Batch({{1, 2, 3}, {4, 5, 6}}), nullptr)->cache;
+  SetGates(fuser, 1);
   const auto message = [&](const SharerCache& sharer, const KvCache& cache) {
     const absl::Status status = fuser.Fuse(sharer, cache).status();
     EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
@@ -352,6 +360,23 @@ TEST_P(FuserFuseTest, CachesThatDoNotFitAreRefusedByLayer) {
   KvCache half = own;
   half.keys[1] = half.keys[1].to(at::kBFloat16);
   EXPECT_THAT(message(Sharer(3), half), HasSubstr("receiver key of layer 1 is BFloat16"));
+}
+
+TEST_P(FuserFuseTest, AHalfThatOnlyClosedGatesReadNeedNotTravel) {
+  const at::NoGradGuard no_grad;
+  const Model receiver = MakeReceiver();
+  const Fuser fuser = RandomFuser({.device = GetParam()});
+  const KvCache own = receiver.Forward(Batch({{1, 2, 3}, {4, 5, 6}}), nullptr)->cache;
+  for (auto [name, tensor] : fuser.parameters()) {
+    if (name == "projectors.1.key_gate_logit") tensor.fill_(1);
+  }
+  EXPECT_THAT(fuser.SharerLayersRead(Half::kKey), ElementsAre(2));
+  EXPECT_THAT(fuser.SharerLayersRead(Half::kValue), IsEmpty());
+  const SharerCache whole = Sharer(3);
+  SharerCache sent = whole;
+  sent.keys[0] = sent.keys[1] = sent.keys[3] = at::Tensor();
+  for (at::Tensor& layer : sent.values) layer = at::Tensor();
+  EXPECT_TRUE(at::equal(fuser.Fuse(sent, own)->keys[1], fuser.Fuse(whole, own)->keys[1]));
 }
 
 TEST_P(FuserFuseTest, WrongOptionsAndWrongConfigsAreRefused) {
