@@ -107,6 +107,7 @@ KvCache SelectRows(const KvCache& cache, const std::vector<int64_t>& rows) {
     selected.values.push_back(values.index_select(0, index));
   }
   selected.valid = cache.valid.index_select(0, index);
+  selected.positions = cache.positions.index_select(0, index);
   selected.lengths = cache.lengths.index_select(0, index);
   return selected;
 }

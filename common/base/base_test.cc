@@ -30,6 +30,18 @@ TEST(HashTest, IsXxh3) {
   EXPECT_EQ(HashText(Hash({})), "2d06800538d394c2");
 }
 
+TEST(HashTest, OfFilesIsThatOfTheirLengthsAndContents) {
+  const std::filesystem::path folder = ::testing::TempDir();
+  const std::string large(3'000'001, 'x');  // of several chunks
+  ASSERT_TRUE(WriteFileAtomically(folder / "qc2c_large", large).ok());
+  ASSERT_TRUE(WriteFileAtomically(folder / "qc2c_empty", "").ok());
+  EXPECT_EQ(HashFiles({folder / "qc2c_large", folder / "qc2c_empty"}).value(),
+            Hasher().AddU64(large.size()).Add(AsBytes(large)).AddU64(0).Digest());
+  EXPECT_EQ(HashFiles({folder / "qc2c_none"}).status().code(), absl::StatusCode::kNotFound);
+  std::filesystem::remove(folder / "qc2c_large");
+  std::filesystem::remove(folder / "qc2c_empty");
+}
+
 TEST(HashTest, IncrementalEqualsWhole) {
   const std::string text = "abcdefgh";
   Hasher hasher;

@@ -2,13 +2,42 @@
 
 #include <xxhash.h>
 
+#include <algorithm>
 #include <array>
+#include <fstream>
 
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "common/base/files.h"
 #include "common/base/status_macros.h"
 
 namespace qc2c {
+namespace {
+
+constexpr size_t kChunkBytes = size_t{1} << 20;
+
+// In chunks: a model's weights need not fit the memory.
+absl::Status AddFile(const std::filesystem::path& path, Hasher& hasher) {
+  std::error_code error;
+  if (!std::filesystem::is_regular_file(path, error)) {
+    return absl::NotFoundError(absl::StrCat("no such file: ", path.string()));
+  }
+  const uint64_t size = std::filesystem::file_size(path, error);
+  std::ifstream in(path, std::ios::binary);
+  hasher.AddU64(size);
+  std::string chunk(kChunkBytes, '\0');
+  uint64_t left = size;
+  while (left > 0 && in) {
+    in.read(chunk.data(), static_cast<std::streamsize>(std::min<uint64_t>(left, chunk.size())));
+    hasher.Add(AsBytes(chunk).first(static_cast<size_t>(in.gcount())));
+    left -= static_cast<uint64_t>(in.gcount());
+  }
+  if (error || !in.is_open() || left > 0) {
+    return absl::DataLossError(absl::StrCat("cannot read ", path.string()));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
 
 struct Hasher::State {
   XXH3_state_t* xxh = XXH3_createState();
@@ -41,10 +70,7 @@ uint64_t Hash(ByteSpan bytes) { return XXH3_64bits(bytes.data(), bytes.size()); 
 
 absl::StatusOr<uint64_t> HashFiles(const std::vector<std::filesystem::path>& paths) {
   Hasher hasher;
-  for (const auto& path : paths) {
-    ASSIGN_OR_RETURN(const std::string content, ReadFile(path));
-    hasher.AddU64(content.size()).Add(AsBytes(content));
-  }
+  for (const auto& path : paths) RETURN_IF_ERROR(AddFile(path, hasher));
   return hasher.Digest();
 }
 

@@ -32,7 +32,8 @@ class Hasher {
 
 uint64_t Hash(ByteSpan bytes);
 
-// The hash of the files' contents one after another, each preceded by its length.
+// The hash of the files' contents one after another, each preceded by its length. NOT_FOUND or
+// DATA_LOSS naming the file. Reads in chunks, whatever the files' sizes.
 absl::StatusOr<uint64_t> HashFiles(const std::vector<std::filesystem::path>& paths);
 
 // Sixteen lower-case hexadecimal digits.

@@ -118,6 +118,7 @@ KvCache TakeRows(const KvCache& cache, const at::Tensor& rows) {
     taken.values.push_back(values.index_select(0, rows));
   }
   taken.valid = cache.valid.index_select(0, rows);
+  taken.positions = cache.positions.index_select(0, rows);
   taken.lengths = cache.lengths.index_select(0, rows);
   return taken;
 }

@@ -1,17 +1,52 @@
 #include "common/model/layers.h"
 
-namespace qc2c {
+#include <cmath>
+#include <numbers>
 
-at::Tensor RmsNorm(const at::Tensor& x, const at::Tensor& weight, double eps) {
-  const at::Tensor wide = x.to(at::kFloat);
-  const at::Tensor variance = wide.square().mean(-1, /*keepdim=*/true);
-  return weight * (wide * at::rsqrt(variance + eps)).to(x.scalar_type());
+namespace qc2c {
+namespace {
+
+// As the public Llama 3.1 code scales them, in fp32 and in the order of transformers.
+at::Tensor ScaleLlama3(const at::Tensor& frequencies, const Llama3RopeScaling& scaling) {
+  const double context = scaling.original_positions;
+  const at::Tensor wavelength = 2 * std::numbers::pi / frequencies;
+  const at::Tensor is_long = wavelength > context / scaling.low_freq_factor;
+  const at::Tensor is_short = wavelength < context / scaling.high_freq_factor;
+  const at::Tensor weight = (context / wavelength - scaling.low_freq_factor) /
+                            (scaling.high_freq_factor - scaling.low_freq_factor);
+  const at::Tensor between = (1 - weight) * frequencies / scaling.factor + weight * frequencies;
+  return at::where(is_long, frequencies / scaling.factor,
+                   at::where(is_short, frequencies, between));
 }
 
-at::Tensor InverseFrequencies(double theta, int64_t head_dim, at::Device device) {
+}  // namespace
+
+at::Tensor RmsNorm(const at::Tensor& x, const at::Tensor& weight, double eps,
+                   ModelConfig::Traits::NormScale scale) {
+  const at::Tensor wide = x.to(at::kFloat);
+  const at::Tensor normal = wide * at::rsqrt(wide.square().mean(-1, /*keepdim=*/true) + eps);
+  if (scale == ModelConfig::Traits::NormScale::kWeight) return weight * normal.to(x.scalar_type());
+  return (normal * (weight.to(at::kFloat) + 1)).to(x.scalar_type());
+}
+
+at::Tensor Activate(const at::Tensor& x, ModelConfig::Traits::Activation activation) {
+  if (activation == ModelConfig::Traits::Activation::kSilu) return at::silu(x);
+  return at::gelu(x, "tanh");
+}
+
+at::Tensor ScaleBySqrtWidth(const at::Tensor& x) {
+  const double scale = std::sqrt(static_cast<double>(x.size(-1)));
+  const double rounded = x.scalar_type() == at::kBFloat16
+                             ? static_cast<float>(c10::BFloat16(static_cast<float>(scale)))
+                             : scale;
+  return x * rounded;
+}
+
+at::Tensor InverseFrequencies(const RopeConfig& rope, int64_t head_dim, at::Device device) {
   const at::Tensor exponents =
       at::arange(0, head_dim, 2, at::TensorOptions().dtype(at::kFloat)) / head_dim;
-  return at::reciprocal(at::pow(at::Scalar(theta), exponents)).to(device);
+  const at::Tensor plain = at::reciprocal(at::pow(at::Scalar(rope.theta), exponents));
+  return (rope.llama3 ? ScaleLlama3(plain, *rope.llama3) : plain).to(device);
 }
 
 Rotary MakeRotary(const at::Tensor& positions, const at::Tensor& inverse_frequencies,

@@ -1,12 +1,21 @@
-// The two operations whose rounding decides whether bf16 results equal transformers'.
+// The operations whose rounding decides whether bf16 results equal transformers'.
 #pragma once
 
 #include <ATen/ATen.h>
 
+#include "common/model/model_config.h"
+
 namespace qc2c {
 
-// x * rsqrt(mean(x^2) + eps) over the last axis in fp32, rounded to x's dtype, then times `weight`.
-at::Tensor RmsNorm(const at::Tensor& x, const at::Tensor& weight, double eps);
+// x * rsqrt(mean(x^2) + eps) over the last axis in fp32, scaled by `weight` as `scale` says.
+at::Tensor RmsNorm(const at::Tensor& x, const at::Tensor& weight, double eps,
+                   ModelConfig::Traits::NormScale scale);
+
+// The gated feed-forward layer's activation.
+at::Tensor Activate(const at::Tensor& x, ModelConfig::Traits::Activation activation);
+
+// x times sqrt(x.size(-1)), itself rounded to x's dtype.
+at::Tensor ScaleBySqrtWidth(const at::Tensor& x);
 
 // Rotary position embedding in the half-split layout: element i pairs with i + D/2.
 struct Rotary {
@@ -14,8 +23,8 @@ struct Rotary {
   at::Tensor signed_sin;  // the same; negative for the first half of D
 };
 
-// 1 / theta^(2i/D) for i < D/2, fp32.
-at::Tensor InverseFrequencies(double theta, int64_t head_dim, at::Device device);
+// 1 / theta^(2i/D) for i < D/2, fp32, scaled as `rope` says.
+at::Tensor InverseFrequencies(const RopeConfig& rope, int64_t head_dim, at::Device device);
 
 // positions [..., T] integers. Angles and their cosines are fp32, rounded once to `dtype`.
 Rotary MakeRotary(const at::Tensor& positions, const at::Tensor& inverse_frequencies,

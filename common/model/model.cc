@@ -3,6 +3,7 @@
 #include <ATen/core/grad_mode.h>
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -23,10 +24,16 @@ at::Tensor WeightOf(const StackedWeights& stacked) {
   return differentiates ? at::cat(stacked.parts) : stacked.whole;
 }
 
-// What every layer of one Forward call shares.
-struct Pass {
+// What the layers of one kind share in one Forward call.
+struct LayerPass {
   Rotary rotary;
   at::Tensor mask;  // bool, broadcast to [B, heads, T, S + T]: may be attended; undefined: causal
+};
+
+struct Pass {
+  LayerPass full;
+  LayerPass window;      // undefined in a model whose layers all attend to everything
+  at::Tensor positions;  // [T] or [B, T] int64: of the new tokens
 };
 
 absl::Status CheckOptions(const ModelOptions& options) {
@@ -41,19 +48,34 @@ struct Model::Impl {
   ModelConfig config;
   ModelOptions options;
   ModelWeights weights;
-  at::Tensor inverse_frequencies;  // [D / 2] fp32
+  double attention_scale;
+  at::Tensor frequencies;         // [D / 2] fp32
+  at::Tensor window_frequencies;  // the same for windowed layers; undefined if there is none
   uint64_t fingerprint = 0;
 
   Impl(const ModelConfig& model_config, const ModelOptions& model_options, ModelWeights tensors)
       : config(model_config),
         options(model_options),
         weights(std::move(tensors)),
-        inverse_frequencies(
-            InverseFrequencies(config.rope_theta, config.head_dim, model_options.device)) {}
+        attention_scale(1 / std::sqrt(config.query_pre_attn_scalar > 0
+                                          ? config.query_pre_attn_scalar
+                                          : static_cast<double>(config.head_dim))),
+        frequencies(InverseFrequencies(config.rope, config.head_dim, options.device)) {
+    const auto& kinds = config.attention;
+    if (std::find(kinds.begin(), kinds.end(), ModelConfig::Attention::kWindow) != kinds.end()) {
+      window_frequencies = InverseFrequencies(config.window_rope, config.head_dim, options.device);
+    }
+  }
 
   absl::Status Check(const TokenBatch& tokens, const KvCache* past) const;
   Pass MakePass(const TokenBatch& tokens, const KvCache* past) const;
-  at::Tensor Attend(const LayerWeights& layer, const at::Tensor& x, const Pass& pass,
+  at::Tensor WindowMask(const at::Tensor& mask, const at::Tensor& positions,
+                        const KvCache* past) const;
+  at::Tensor Norm(const at::Tensor& x, const at::Tensor& weight) const {
+    return RmsNorm(x, weight, config.rms_norm_eps, config.traits.norm_scale);
+  }
+  at::Tensor Embed(const at::Tensor& ids) const;
+  at::Tensor Attend(const LayerWeights& layer, const at::Tensor& x, const LayerPass& pass,
                     const KvCache* past, KvCache& cache) const;
   at::Tensor FeedForward(const LayerWeights& layer, const at::Tensor& x) const;
   ForwardResult Forward(const TokenBatch& tokens, const KvCache* past) const;
@@ -71,6 +93,10 @@ absl::Status Model::Impl::Check(const TokenBatch& tokens, const KvCache* past) c
     return absl::InvalidArgumentError(absl::StrCat(
         "past: expected ", config.num_layers, " layers of ", tokens.batch_size(), " rows, found ",
         past->keys.size(), " layers of ", past->valid.size(0), " rows"));
+  }
+  if (past != nullptr &&
+      (!past->positions.defined() || past->positions.sizes() != past->valid.sizes())) {
+    return absl::InvalidArgumentError("past: expected a position for each slot");
   }
   // A slot more than a token never hurts, so the exact count (on CUDA: a synchronisation) is only
   // taken when the slots do not fit.
@@ -97,21 +123,45 @@ Pass Model::Impl::MakePass(const TokenBatch& tokens, const KvCache* past) const 
   const int64_t num_new = tokens.ids.size(1);
   const auto index = at::TensorOptions().dtype(at::kLong).device(options.device);
   const at::Tensor order = at::arange(num_new, index);
-  // Padding lies on the right, so causality alone keeps it away from every real token.
-  if (past == nullptr) return {MakeRotary(order, inverse_frequencies, options.dtype), {}};
-  const at::Tensor positions = past->lengths.unsqueeze(1) + order;
-  const at::Tensor causal = order.unsqueeze(0) <= order.unsqueeze(1);
-  const int64_t batch = tokens.batch_size();
-  const at::Tensor mask =
-      at::cat({past->valid.unsqueeze(1).expand({batch, num_new, past->num_slots()}),
-               causal.unsqueeze(0).expand({batch, num_new, num_new})},
-              2)
-          .unsqueeze(1);
-  return {MakeRotary(positions, inverse_frequencies, options.dtype), mask};
+  Pass pass;
+  pass.positions = past == nullptr ? order : past->lengths.unsqueeze(1) + order;
+  pass.full.rotary = MakeRotary(pass.positions, frequencies, options.dtype);
+  if (past != nullptr) {
+    const int64_t batch = tokens.batch_size();
+    const at::Tensor causal = order.unsqueeze(0) <= order.unsqueeze(1);
+    pass.full.mask = at::cat({past->valid.unsqueeze(1).expand({batch, num_new, past->num_slots()}),
+                              causal.unsqueeze(0).expand({batch, num_new, num_new})},
+                             2)
+                         .unsqueeze(1);
+  }  // Else padding lies on the right, so causality alone keeps it away from every real token.
+  if (!window_frequencies.defined()) return pass;
+  pass.window.rotary = MakeRotary(pass.positions, window_frequencies, options.dtype);
+  pass.window.mask = WindowMask(pass.full.mask, pass.positions, past);
+  return pass;
 }
 
-at::Tensor Model::Impl::Attend(const LayerWeights& layer, const at::Tensor& x, const Pass& pass,
-                               const KvCache* past, KvCache& cache) const {
+// `mask` of full attention without what lies before the window.
+at::Tensor Model::Impl::WindowMask(const at::Tensor& mask, const at::Tensor& positions,
+                                   const KvCache* past) const {
+  if (past == nullptr) {
+    if (positions.size(0) <= config.window) return mask;
+    const at::Tensor distance = positions.unsqueeze(1) - positions.unsqueeze(0);
+    return distance.ge(0).logical_and_(distance.lt(config.window));
+  }
+  const at::Tensor keys = at::cat({past->positions, positions}, 1);
+  const at::Tensor distance = positions.unsqueeze(2) - keys.unsqueeze(1);
+  return mask.logical_and(distance.lt(config.window).unsqueeze(1));
+}
+
+at::Tensor Model::Impl::Embed(const at::Tensor& ids) const {
+  const at::Tensor x = at::embedding(weights.embedding, ids);
+  const bool is_scaled =
+      config.traits.embedding_scale == ModelConfig::Traits::EmbeddingScale::kSqrtHidden;
+  return is_scaled ? ScaleBySqrtWidth(x) : x;
+}
+
+at::Tensor Model::Impl::Attend(const LayerWeights& layer, const at::Tensor& x,
+                               const LayerPass& pass, const KvCache* past, KvCache& cache) const {
   const int64_t batch = x.size(0);
   const int64_t num_new = x.size(1);
   const int64_t all_heads = config.num_heads + 2 * config.num_kv_heads;
@@ -120,9 +170,9 @@ at::Tensor Model::Impl::Attend(const LayerWeights& layer, const at::Tensor& x, c
   at::Tensor q = qkv.narrow(2, 0, config.num_heads);
   at::Tensor k = qkv.narrow(2, config.num_heads, config.num_kv_heads);
   at::Tensor v = qkv.narrow(2, config.num_heads + config.num_kv_heads, config.num_kv_heads);
-  if (config.qk_norm == ModelConfig::QkNorm::kPerHead) {
-    q = RmsNorm(q, layer.q_norm, config.rms_norm_eps);
-    k = RmsNorm(k, layer.k_norm, config.rms_norm_eps);
+  if (layer.q_norm.defined()) {
+    q = Norm(q, layer.q_norm);
+    k = Norm(k, layer.k_norm);
   }
   q = Rotate(q, pass.rotary).transpose(1, 2);
   k = Rotate(k, pass.rotary).transpose(1, 2);
@@ -138,15 +188,18 @@ at::Tensor Model::Impl::Attend(const LayerWeights& layer, const at::Tensor& x, c
   const bool is_causal = !pass.mask.defined();
   const at::Tensor heads = at::scaled_dot_product_attention(
       q, k, v, is_causal ? std::nullopt : std::make_optional(pass.mask), /*dropout_p=*/0.0,
-      is_causal, /*scale=*/std::nullopt, /*enable_gqa=*/config.num_heads != config.num_kv_heads);
-  return at::linear(heads.transpose(1, 2).reshape({batch, num_new, -1}), layer.output);
+      is_causal, attention_scale, /*enable_gqa=*/config.num_heads != config.num_kv_heads);
+  const at::Tensor output =
+      at::linear(heads.transpose(1, 2).reshape({batch, num_new, -1}), layer.output);
+  return layer.output_norm.defined() ? Norm(output, layer.output_norm) : output;
 }
 
 at::Tensor Model::Impl::FeedForward(const LayerWeights& layer, const at::Tensor& x) const {
   const at::Tensor gate_up = at::linear(x, WeightOf(layer.gate_up));
   const int64_t width = config.intermediate_size;
-  return at::linear(at::silu(gate_up.narrow(-1, 0, width)) * gate_up.narrow(-1, width, width),
-                    layer.down);
+  const at::Tensor gate = Activate(gate_up.narrow(-1, 0, width), config.traits.activation);
+  const at::Tensor output = at::linear(gate * gate_up.narrow(-1, width, width), layer.down);
+  return layer.down_norm.defined() ? Norm(output, layer.down_norm) : output;
 }
 
 ForwardResult Model::Impl::Forward(const TokenBatch& tokens, const KvCache* past) const {
@@ -156,15 +209,19 @@ ForwardResult Model::Impl::Forward(const TokenBatch& tokens, const KvCache* past
   const at::Tensor order =
       at::arange(tokens.ids.size(1), at::TensorOptions().dtype(at::kLong).device(options.device));
   const at::Tensor is_token = order.unsqueeze(0) < tokens.lengths.unsqueeze(1);
+  const at::Tensor positions = pass.positions.expand_as(tokens.ids);
   cache.valid = past == nullptr ? is_token : at::cat({past->valid, is_token}, 1);
+  cache.positions = past == nullptr ? positions : at::cat({past->positions, positions}, 1);
   cache.lengths = past == nullptr ? tokens.lengths : past->lengths + tokens.lengths;
 
-  at::Tensor x = at::embedding(weights.embedding, tokens.ids);
+  at::Tensor x = Embed(tokens.ids);
   for (const LayerWeights& layer : weights.layers) {
-    x = x + Attend(layer, RmsNorm(x, layer.input_norm, config.rms_norm_eps), pass, past, cache);
-    x = x + FeedForward(layer, RmsNorm(x, layer.feed_forward_norm, config.rms_norm_eps));
+    const auto kind = config.AttentionOf(static_cast<int32_t>(cache.keys.size()));
+    const LayerPass& own = kind == ModelConfig::Attention::kFull ? pass.full : pass.window;
+    x = x + Attend(layer, Norm(x, layer.input_norm), own, past, cache);
+    x = x + FeedForward(layer, Norm(x, layer.feed_forward_norm));
   }
-  result.hidden = RmsNorm(x, weights.final_norm, config.rms_norm_eps);
+  result.hidden = Norm(x, weights.final_norm);
   return result;
 }
 

@@ -3,6 +3,9 @@
 // Everything is batched. A batch is ragged: sequences of different lengths, padded on the right.
 // Nothing is written in place, so the same code serves (under NoGradGuard) and trains (autograd).
 //
+// A windowed layer's token attends to the tokens of its row at the last `window` positions, its own
+// included, wherever their slots are.
+//
 // Shapes: B sequences, T new tokens, S cache slots, C hidden size, V vocabulary, L layers, H KV
 // heads, D head size.
 #pragma once
@@ -44,11 +47,13 @@ absl::Status CheckSequence(const std::string& name, const std::vector<int32_t>& 
                            const ModelConfig& config);
 
 // Keys are stored after RoPE (and after k_norm), so a slot's index carries no position: rows of
-// different lengths may leave invalid slots between their tokens.
+// different lengths may leave invalid slots between their tokens, and a pruned cache lacks some
+// tokens that were counted.
 struct KvCache {
   std::vector<at::Tensor> keys;    // L tensors [B, H, S, D]
   std::vector<at::Tensor> values;  // L tensors [B, H, S, D]
   at::Tensor valid;                // [B, S] bool: the slot holds a token of this row
+  at::Tensor positions;            // [B, S] int64: of the slot's token, for windows; else anything
   at::Tensor lengths;              // [B] int64: tokens so far = position of the row's next token
 
   // Copies the tensor handles, not the data. The slots [0, T) of a prefilled row are its tokens.

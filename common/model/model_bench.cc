@@ -28,7 +28,7 @@ ModelConfig SmallConfig() {
   config.head_dim = 32;
   config.vocab_size = 2560;
   config.max_positions = 512;
-  config.qkv_bias = ModelConfig::QkvBias::kPresent;
+  config.traits.qkv_bias = ModelConfig::Traits::QkvBias::kPresent;
   return config;
 }
 

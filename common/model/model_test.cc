@@ -5,6 +5,8 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <nlohmann/json.hpp>
 
 #include "absl/strings/str_cat.h"
@@ -16,6 +18,7 @@ namespace qc2c {
 namespace {
 
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 class ModelFolderTest : public ::testing::Test {
  protected:
@@ -70,6 +73,30 @@ TEST_F(ModelFolderTest, TheFilesDtypeIsConverted) {
   }
   EXPECT_THAT(std::string(Model::Load(folder_, {.dtype = at::kHalf}).status().message()),
               HasSubstr("expected Float or BFloat16"));
+}
+
+TEST_F(ModelFolderTest, ShardsLoadAsOneFileDoesAndNoneStaysMapped) {
+  const Model whole = WriteAndLoad().value();
+  nlohmann::json index;
+  NamedTensors shards[2];
+  for (size_t i = 0; i < tensors_.size(); ++i) {
+    shards[i % 2].push_back(tensors_[i]);
+    index["weight_map"][tensors_[i].first] = absl::StrCat("shard-", i % 2, ".safetensors");
+  }
+  std::filesystem::remove(folder_ / "model.safetensors");
+  ASSERT_TRUE(WriteFileAtomically(folder_ / "model.safetensors.index.json", index.dump()).ok());
+  for (int i = 0; i < 2; ++i) {
+    const std::string name = absl::StrCat("shard-", i, ".safetensors");
+    ASSERT_TRUE(WriteSafetensors(folder_ / name, shards[i]).ok());
+  }
+  const Model model = Model::Load(folder_, {}).value();
+  for (size_t i = 0; i < tensors_.size(); ++i) {
+    EXPECT_TRUE(at::equal(model.parameters()[i].second, tensors_[i].second));
+  }
+  std::ifstream maps("/proc/self/maps");
+  const std::string mapped(std::istreambuf_iterator<char>(maps), {});
+  EXPECT_THAT(mapped, HasSubstr("libtorch"));
+  EXPECT_THAT(mapped, Not(HasSubstr(folder_.string())));
 }
 
 TEST_F(ModelFolderTest, AMissingTensorIsRefusedByName) {
@@ -209,6 +236,49 @@ TEST_P(ModelForwardTest, AViewOfARowSeesItsKeysWithoutACopy) {
       }
     }
   }
+}
+
+// One windowed layer: a token's hidden state depends on the last kWindow tokens alone, wherever in
+// the cache they are.
+TEST_P(ModelForwardTest, AWindowCountsTokensByPositionNotBySlot) {
+  const at::NoGradGuard no_grad;
+  constexpr int64_t kWindow = 4;
+  ModelConfig config = SmallConfig();
+  config.num_layers = 1;
+  config.attention = {ModelConfig::Attention::kWindow};
+  config.window = kWindow;
+  const Model model = RandomModel(config, {.device = GetParam()});
+  const KvCache whole = model.Forward(Batch({{1, 2, 3, 4, 5, 6}, {7, 8}}), nullptr)->cache;
+  const auto next = [&](const KvCache& past) {
+    return model.Forward(Batch({{9}, {10}}), &past)->hidden;
+  };
+  const at::Tensor expected = next(whole);
+  // Slots 0 and 1 of row 0 lie before the window of position 6, slot 3 (position 3) lies in it.
+  const auto without = [&](const std::vector<int64_t>& slots) {
+    KvCache pruned = whole;
+    pruned.valid = whole.valid.clone();
+    for (const int64_t slot : slots) pruned.valid[0][slot].fill_(false);
+    return pruned;
+  };
+  EXPECT_TRUE(at::equal(next(without({0, 1, 2})), expected));
+  EXPECT_FALSE(at::allclose(next(without({3}))[0], expected[0], 1e-3, 1e-3));
+  // The same tokens in the slots of a cache that has no others, in another order.
+  const at::Tensor kept = at::tensor({5, 3, 0, 4, 1}, at::kLong).to(GetParam());
+  const KvCache moved = {{whole.keys[0].index_select(2, kept)},
+                         {whole.values[0].index_select(2, kept)},
+                         whole.valid.index_select(1, kept),
+                         whole.positions.index_select(1, kept),
+                         whole.lengths};
+  EXPECT_TRUE(at::allclose(next(moved), expected, 1e-5, 1e-5));
+}
+
+TEST_P(ModelForwardTest, APastWithoutPositionsIsRefused) {
+  const at::NoGradGuard no_grad;
+  const Model model = MakeModel();
+  ForwardResult past = model.Forward(Batch({{1, 2}}), nullptr).value();
+  past.cache.positions = at::Tensor();
+  EXPECT_THAT(std::string(model.Forward(Batch({{3}}), &past.cache).status().message()),
+              HasSubstr("expected a position for each slot"));
 }
 
 // Parameters are parts of stacked matrices: the gradient reaches each, and an update changes both

@@ -73,18 +73,24 @@ LayerWeights AllocateLayer(const ModelConfig& config, int32_t layer, Allocator& 
   weights.qkv = allocator.Stack({name("self_attn.q_proj.weight"), name("self_attn.k_proj.weight"),
                                  name("self_attn.v_proj.weight")},
                                 {q_rows, kv_rows, kv_rows}, width);
-  if (config.qkv_bias == ModelConfig::QkvBias::kPresent) {
+  if (config.traits.qkv_bias == ModelConfig::Traits::QkvBias::kPresent) {
     weights.qkv_bias =
         allocator.Stack({name("self_attn.q_proj.bias"), name("self_attn.k_proj.bias"),
                          name("self_attn.v_proj.bias")},
                         {q_rows, kv_rows, kv_rows}, std::nullopt);
   }
-  if (config.qk_norm == ModelConfig::QkNorm::kPerHead) {
+  if (config.traits.qk_norm == ModelConfig::Traits::QkNorm::kPerHead) {
     weights.q_norm = allocator.One(name("self_attn.q_norm.weight"), {head_dim});
     weights.k_norm = allocator.One(name("self_attn.k_norm.weight"), {head_dim});
   }
   weights.output = allocator.One(name("self_attn.o_proj.weight"), {width, q_rows});
-  weights.feed_forward_norm = allocator.One(name("post_attention_layernorm.weight"), {width});
+  if (config.traits.block == ModelConfig::Traits::Block::kSandwich) {
+    weights.output_norm = allocator.One(name("post_attention_layernorm.weight"), {width});
+    weights.feed_forward_norm = allocator.One(name("pre_feedforward_layernorm.weight"), {width});
+    weights.down_norm = allocator.One(name("post_feedforward_layernorm.weight"), {width});
+  } else {
+    weights.feed_forward_norm = allocator.One(name("post_attention_layernorm.weight"), {width});
+  }
   weights.gate_up = allocator.Stack({name("mlp.gate_proj.weight"), name("mlp.up_proj.weight")},
                                     {feed_forward, feed_forward}, width);
   weights.down = allocator.One(name("mlp.down_proj.weight"), {width, feed_forward});
@@ -213,7 +219,15 @@ absl::StatusOr<ModelWeights> LoadWeights(const std::vector<std::filesystem::path
   if (config.embedding == ModelConfig::Embedding::kTied) RETURN_IF_ERROR(DropTiedHead(found));
   RETURN_IF_ERROR(CheckTensors(files.front().string(), config, found));
   ModelWeights weights = AllocateWeights(config, options);
-  for (auto& [name, tensor] : weights.named) tensor.copy_(found.at(name).tensor);
+  // File by file: the last tensor that is taken from one lets its memory map go.
+  for (const auto& file : files) {
+    for (auto& [name, tensor] : weights.named) {
+      const auto source = found.find(name);
+      if (source == found.end() || source->second.file != file) continue;
+      tensor.copy_(source->second.tensor);
+      found.erase(source);
+    }
+  }
   return weights;
 }
 

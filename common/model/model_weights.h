@@ -30,9 +30,11 @@ struct LayerWeights {
   at::Tensor q_norm;             // [D], or undefined
   at::Tensor k_norm;             // [D], or undefined
   at::Tensor output;             // [C, Hq D]
+  at::Tensor output_norm;        // [C], behind attention; undefined unless the block is a sandwich
   at::Tensor feed_forward_norm;  // [C]
   StackedWeights gate_up;        // [2 I, C]
   at::Tensor down;               // [C, I]
+  at::Tensor down_norm;          // [C], behind feed-forward; undefined unless it is a sandwich
 };
 
 struct ModelWeights {
@@ -50,7 +52,8 @@ ModelWeights AllocateWeights(const ModelConfig& config, const ModelOptions& opti
 // is there; INVALID_ARGUMENT for an index that is malformed or names a path outside the folder.
 absl::StatusOr<std::vector<std::filesystem::path>> WeightFiles(const std::filesystem::path& folder);
 
-// Reads, checks names and shapes, and only then allocates.
+// Checks headers, names and shapes of all files, and only then allocates and copies from the memory
+// maps to the device, a file at a time. No map outlives the call.
 absl::StatusOr<ModelWeights> LoadWeights(const std::vector<std::filesystem::path>& files,
                                          const ModelConfig& config, const ModelOptions& options);
 

@@ -16,7 +16,7 @@ inline ModelConfig SmallConfig() {
   config.head_dim = 8;
   config.vocab_size = 50;
   config.max_positions = 40;
-  config.qkv_bias = ModelConfig::QkvBias::kPresent;
+  config.traits.qkv_bias = ModelConfig::Traits::QkvBias::kPresent;
   config.embedding = ModelConfig::Embedding::kUntied;
   return config;
 }

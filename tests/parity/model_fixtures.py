@@ -3,7 +3,7 @@
 
 Usage: model_fixtures.py OUTPUT_FOLDER
 
-Writes a model folder a family (config.json, model.safetensors or its shards) and beside it
+Writes a model folder a case (config.json, model.safetensors or its shards) and beside it
 expected.safetensors, for a ragged right-padded batch:
 
   ids [B, T], lengths [B]                 the batch
@@ -13,6 +13,10 @@ expected.safetensors, for a ragged right-padded batch:
   greedy [B, 16]                          tokens that follow each row, alone in its batch
   greedy_margin [B, 16]                   the gap between the best two logits of each step
   options [B, 3, 3], option_lengths [B, 3], option_logprobs [B, 3]
+
+expected_bf16_sdpa.safetensors and expected_bf16_eager.safetensors have the same without the last
+three lines, from the two attention implementations of transformers: how far they are apart is what
+bf16 leaves open.
 """
 
 import pathlib
@@ -21,6 +25,9 @@ import sys
 import torch
 from safetensors.torch import save_file
 from transformers import (
+    DynamicCache,
+    Gemma3ForCausalLM,
+    Gemma3TextConfig,
     LlamaConfig,
     LlamaForCausalLM,
     Qwen2Config,
@@ -30,12 +37,15 @@ from transformers import (
 )
 
 VOCAB = 512
-LENGTHS = [23, 1, 17, 9]
-PAST_LENGTHS = [14, 0, 16, 5]
 STEPS = 16
-COMMON = dict(vocab_size=VOCAB, max_position_embeddings=128, eos_token_id=2, bos_token_id=1)
-# Head counts, head sizes and depths differ so that a mixed-up axis cannot go unseen.
+COMMON = dict(vocab_size=VOCAB, eos_token_id=2, bos_token_id=1)
+# Each row's tokens, and how many of them the cached part of a continuation has.
+ROWS = {"lengths": [23, 1, 17, 9], "past_lengths": [14, 0, 16, 5]}
+
+# Head counts and head sizes of the models named, true rope and norms; few layers, narrow. Depths
+# and widths differ so that a mixed-up axis cannot go unseen.
 CASES = {
+    # Qwen2.5-0.5B
     "qwen2_tied": (
         Qwen2ForCausalLM,
         Qwen2Config(
@@ -45,10 +55,14 @@ CASES = {
             rope_theta=1e6,
             num_attention_heads=14,
             num_key_value_heads=2,
+            head_dim=64,
+            max_position_embeddings=32768,
             tie_word_embeddings=True,
             **COMMON,
         ),
+        {},
     ),
+    # Qwen3-0.6B
     "qwen3_tied": (
         Qwen3ForCausalLM,
         Qwen3Config(
@@ -56,12 +70,14 @@ CASES = {
             intermediate_size=192,
             num_hidden_layers=5,
             rope_theta=1e6,
-            num_attention_heads=8,
-            num_key_value_heads=4,
-            head_dim=32,
+            num_attention_heads=16,
+            num_key_value_heads=8,
+            head_dim=128,
+            max_position_embeddings=40960,
             tie_word_embeddings=True,
             **COMMON,
         ),
+        {},
     ),
     "qwen3_untied": (
         Qwen3ForCausalLM,
@@ -72,33 +88,118 @@ CASES = {
             num_attention_heads=4,
             num_key_value_heads=4,
             head_dim=16,
+            max_position_embeddings=128,
             tie_word_embeddings=False,
             **COMMON,
         ),
+        {},
     ),
+    # TinyLlama-1.1B, in shards, as large models are
     "llama_untied": (
         LlamaForCausalLM,
         LlamaConfig(
             hidden_size=128,
             intermediate_size=344,
             num_hidden_layers=4,
-            rope_theta=5e5,
-            num_attention_heads=8,
-            num_key_value_heads=2,
+            rope_theta=1e4,
+            num_attention_heads=32,
+            num_key_value_heads=4,
+            head_dim=64,
+            max_position_embeddings=2048,
             rms_norm_eps=1e-5,
             tie_word_embeddings=False,
             **COMMON,
         ),
+        {"max_shard_size": "200KB"},
+    ),
+    # Llama-3.2-1B
+    "llama3_rope": (
+        LlamaForCausalLM,
+        LlamaConfig(
+            hidden_size=96,
+            intermediate_size=200,
+            num_hidden_layers=3,
+            num_attention_heads=32,
+            num_key_value_heads=8,
+            head_dim=64,
+            max_position_embeddings=131072,
+            rms_norm_eps=1e-5,
+            rope_parameters={
+                "rope_type": "llama3",
+                "rope_theta": 5e5,
+                "factor": 32.0,
+                "low_freq_factor": 1.0,
+                "high_freq_factor": 4.0,
+                "original_max_position_embeddings": 8192,
+            },
+            tie_word_embeddings=True,
+            **COMMON,
+        ),
+        {},
+    ),
+    # SmolLM2-135M, its weights in a file of fp16
+    "llama_fp16_file": (
+        LlamaForCausalLM,
+        LlamaConfig(
+            hidden_size=72,
+            intermediate_size=192,
+            num_hidden_layers=4,
+            rope_theta=1e5,
+            num_attention_heads=9,
+            num_key_value_heads=3,
+            head_dim=64,
+            max_position_embeddings=8192,
+            rms_norm_eps=1e-5,
+            tie_word_embeddings=True,
+            **COMMON,
+        ),
+        {"dtype": torch.float16},
+    ),
+    # Gemma-3-270M and 1B with a window that the rows outgrow, some in the prompt and some later
+    "gemma3": (
+        Gemma3ForCausalLM,
+        Gemma3TextConfig(
+            hidden_size=80,
+            intermediate_size=256,
+            num_hidden_layers=7,
+            num_attention_heads=4,
+            num_key_value_heads=1,
+            head_dim=256,
+            max_position_embeddings=32768,
+            sliding_window=12,
+            query_pre_attn_scalar=256,
+            **COMMON,
+        ),
+        {},
+    ),
+    # The window of the real models; scores that are not scaled by the head size
+    "gemma3_window512": (
+        Gemma3ForCausalLM,
+        Gemma3TextConfig(
+            hidden_size=64,
+            intermediate_size=128,
+            num_hidden_layers=3,
+            layer_types=["sliding_attention", "full_attention", "sliding_attention"],
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            head_dim=32,
+            max_position_embeddings=1024,
+            sliding_window=512,
+            query_pre_attn_scalar=24,
+            **COMMON,
+        ),
+        {"lengths": [560, 1, 505, 40], "past_lengths": [530, 0, 490, 30]},
     ),
 }
 
 
 def randomise(model, generator):
     """Weights whose every tensor matters: norms away from 1, biases away from 0."""
+    norm_centre = 0 if isinstance(model, Gemma3ForCausalLM) else 1  # Gemma applies 1 + weight
     for name, parameter in model.named_parameters():
         noise = torch.randn(parameter.shape, generator=generator)
         if name.endswith("norm.weight"):
-            parameter.copy_(1 + 0.2 * noise)
+            parameter.copy_(norm_centre + 0.2 * noise)
         elif name.endswith("bias"):
             parameter.copy_(0.5 * noise)
         else:
@@ -110,51 +211,95 @@ def log_probs(model, ids):
 
 
 def greedy(model, ids):
-    tokens, margins = list(ids), []
+    """Token by token on transformers' own cache, which drops what a window has left behind."""
+    cache, inputs = DynamicCache(config=model.config), ids
+    tokens, margins = [], []
     for _ in range(STEPS):
-        logits = model(torch.tensor([tokens])).logits[0, -1]
+        logits = model(torch.tensor([inputs]), past_key_values=cache).logits[0, -1]
         best = torch.topk(logits, 2).values
         margins.append((best[0] - best[1]).item())
         tokens.append(int(torch.argmax(logits)))
-    return tokens[len(ids) :], margins
+        inputs = tokens[-1:]
+    return tokens, margins
 
 
-def expected(model, dtype, generator):
-    batch = len(LENGTHS)
-    rows = [torch.randint(0, VOCAB, (n,), generator=generator).tolist() for n in LENGTHS]
-    ids = torch.zeros(batch, max(LENGTHS), dtype=torch.int64)
-    for row, tokens in enumerate(rows):
-        ids[row, : len(tokens)] = torch.tensor(tokens)
-    lengths = torch.tensor(LENGTHS)
+def draw_batch(rows, generator):
+    tokens = [torch.randint(0, VOCAB, (n,), generator=generator) for n in rows["lengths"]]
+    ids = torch.nn.utils.rnn.pad_sequence(tokens, batch_first=True)
+    return {
+        "ids": ids,
+        "lengths": torch.tensor(rows["lengths"]),
+        "past_lengths": torch.tensor(rows["past_lengths"]),
+        "options": torch.randint(0, VOCAB, (len(ids), 3, 3), generator=generator),
+        "option_lengths": torch.tensor([[1, 2, 3]] * len(ids)),
+    }
+
+
+def prefill(model, batch):
+    ids, lengths = batch["ids"], batch["lengths"]
     mask = (torch.arange(ids.shape[1])[None] < lengths[:, None]).long()
-    out = model(ids, attention_mask=mask, use_cache=True, output_hidden_states=True)
-    tensors = dict(
-        ids=ids,
-        lengths=lengths,
-        past_lengths=torch.tensor(PAST_LENGTHS),
-        hidden=out.hidden_states[-1],
-        logits=out.logits,
-    )
-    for index, layer in enumerate(out.past_key_values.layers):
+    # A cache made without the configuration keeps what lies before the window.
+    cache = DynamicCache()
+    out = model(ids, attention_mask=mask, past_key_values=cache, output_hidden_states=True)
+    tensors = {"lengths": lengths, "hidden": out.hidden_states[-1], "logits": out.logits}
+    for index, layer in enumerate(cache.layers):
         tensors[f"keys.{index}"] = layer.keys
         tensors[f"values.{index}"] = layer.values
-    if dtype == torch.float32:
-        answers = [greedy(model, tokens) for tokens in rows]
-        tensors["greedy"] = torch.tensor([tokens for tokens, _ in answers])
-        tensors["greedy_margin"] = torch.tensor([margins for _, margins in answers])
-        tensors["options"] = torch.randint(0, VOCAB, (batch, 3, 3), generator=generator)
-        tensors["option_lengths"] = torch.tensor([[1, 2, 3]] * batch)
-        totals = torch.zeros(batch, 3, dtype=torch.float64)
-        for row, tokens in enumerate(rows):
-            for option in range(3):
-                chosen = tensors["options"][row, option, : option + 1].tolist()
-                table = log_probs(model, tokens + chosen)
-                for step, token in enumerate(chosen):
-                    totals[row, option] += table[len(tokens) + step - 1, token]
-        tensors["option_logprobs"] = totals
-    return {name: tensor.contiguous() for name, tensor in tensors.items()}
+    return tensors
 
 
+def continuations(model, batch):
+    rows = [
+        row[:n].tolist() for row, n in zip(batch["ids"], batch["lengths"].tolist(), strict=True)
+    ]
+    answers = [greedy(model, tokens) for tokens in rows]
+    totals = torch.zeros(len(rows), 3, dtype=torch.float64)
+    for row, tokens in enumerate(rows):
+        for option in range(3):
+            chosen = batch["options"][row, option, : option + 1].tolist()
+            table = log_probs(model, tokens + chosen)
+            for step, token in enumerate(chosen):
+                totals[row, option] += table[len(tokens) + step - 1, token]
+    return {
+        "greedy": torch.tensor([tokens for tokens, _ in answers]),
+        "greedy_margin": torch.tensor([margins for _, margins in answers]),
+        "option_logprobs": totals,
+    }
+
+
+def save(tensors, path):
+    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path)
+
+
+def write_case(folder, seed, model_class, config, extras):
+    generator = torch.Generator().manual_seed(seed)
+    model = model_class(config)
+    randomise(model, generator)
+    model.to(extras.get("dtype", torch.float32)).save_pretrained(
+        folder, max_shard_size=extras.get("max_shard_size", "5GB")
+    )
+    batch = draw_batch(extras if "lengths" in extras else ROWS, generator)
+
+    # Loaded, not converted by .to(), which would round the rotary frequencies as well.
+    def load(dtype, attention):
+        return model_class.from_pretrained(
+            folder, dtype=dtype, attn_implementation=attention
+        ).eval()
+
+    model = load(torch.float32, "sdpa")
+    save(
+        {**batch, **prefill(model, batch), **continuations(model, batch)},
+        folder / "expected.safetensors",
+    )
+    for attention in ("sdpa", "eager"):
+        save(
+            prefill(load(torch.bfloat16, attention), batch),
+            folder / f"expected_bf16_{attention}.safetensors",
+        )
+    print(folder.name, sum(p.numel() for p in model.parameters()))
+
+
+@torch.no_grad()
 def main():
     root = pathlib.Path(sys.argv[1])
     source = pathlib.Path(__file__).read_bytes()
@@ -162,24 +307,8 @@ def main():
     if stamp.is_file() and stamp.read_bytes() == source:
         return
     torch.set_num_threads(1)  # tiny tensors: threads only wait for each other
-    for seed, (name, (model_class, config)) in enumerate(CASES.items()):
-        folder = root / name
-        generator = torch.Generator().manual_seed(seed)
-        model = model_class(config).eval()
-        with torch.no_grad():
-            randomise(model, generator)
-            # One family comes in shards, as large models do.
-            shard = "200KB" if name == "llama_untied" else "5GB"
-            model.save_pretrained(folder, max_shard_size=shard)
-            tokens = generator.get_state()
-            save_file(expected(model, torch.float32, generator), folder / "expected.safetensors")
-            generator.set_state(tokens)
-            # Loaded, not converted by .to(), which would round the rotary frequencies as well.
-            model = model_class.from_pretrained(folder, dtype=torch.bfloat16).eval()
-            save_file(
-                expected(model, torch.bfloat16, generator), folder / "expected_bf16.safetensors"
-            )
-        print(name, sum(p.numel() for p in model.parameters()))
+    for seed, (name, (model_class, config, extras)) in enumerate(CASES.items()):
+        write_case(root / name, seed, model_class, config, extras)
     stamp.write_bytes(source)
 
 
