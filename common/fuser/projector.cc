@@ -7,6 +7,7 @@ namespace qc2c {
 namespace {
 
 constexpr double kNormEps = 1e-6;
+constexpr auto kNormScale = ModelConfig::Traits::NormScale::kWeight;
 
 class Allocator {
  public:
@@ -58,7 +59,8 @@ at::Tensor Apply(const Linear& linear, const at::Tensor& x) {
 }
 
 at::Tensor Apply(const FeedForwardBlock& block, const at::Tensor& x, double dropout) {
-  const at::Tensor inner = at::gelu(at::linear(RmsNorm(x, block.norm, kNormEps), block.w1));
+  const at::Tensor inner =
+      at::gelu(at::linear(RmsNorm(x, block.norm, kNormEps, kNormScale), block.w1));
   const at::Tensor y = at::linear(inner, block.w2);
   return x + (dropout > 0 ? at::dropout(y, dropout, /*train=*/true) : y);
 }
