@@ -30,7 +30,8 @@ struct RenderOptions {
 };
 
 // A model folder's template. Thread-safe; move-only; a moved-from one may only be destroyed or
-// assigned to. The template sees its variables and nothing else, and has a bounded number of steps.
+// assigned to. The template sees its variables and nothing else, and may take 10,000,000 steps and
+// make 16 MiB.
 class ChatTemplate {
  public:
   // Reads folder/chat_template.jinja, or else `chat_template` of folder/tokenizer_config.json (a
@@ -41,8 +42,8 @@ class ChatTemplate {
   static absl::StatusOr<ChatTemplate> FromFiles(const TextFiles& files);
 
   // INVALID_ARGUMENT, naming the template and the cause: no messages; the template refuses them
-  // (raise_exception), has an error at run time, or takes more steps than allowed; text is not
-  // UTF-8.
+  // (raise_exception), has an error at run time, or goes over a limit, which is named; text is
+  // not UTF-8.
   absl::StatusOr<std::string> Render(const std::vector<ChatMessage>& messages,
                                      const RenderOptions& options = {}) const;
 

@@ -60,7 +60,15 @@ TEST_F(ChatTemplateTest, EndlessWorkRunsOutOfSteps) {
   const std::string status = Render(
       "{% for a in range(99999) %}{% for b in range(99999) %}{{ a }}{% endfor %}{% endfor %}");
   EXPECT_THAT(status, HasSubstr("INVALID_ARGUMENT"));
-  EXPECT_THAT(status, HasSubstr("more steps than allowed"));
+  EXPECT_THAT(status, HasSubstr("more than 10000000 steps"));
+}
+
+TEST_F(ChatTemplateTest, EndlessOutputIsAnErrorNamingTheLimit) {
+  const std::string kilobyte = "{% set k = '0123456789abcdef' * 64 %}";
+  const std::string fits = Render(kilobyte + "{% for a in range(16384) %}{{ k }}{% endfor %}");
+  EXPECT_EQ(fits.size(), size_t{16} << 20);
+  EXPECT_THAT(Render(kilobyte + "{% for a in range(16384) %}{{ k }}{% endfor %}."),
+              HasSubstr("more than 16777216 bytes"));
 }
 
 TEST_F(ChatTemplateTest, EndlessRecursionIsAnError) {

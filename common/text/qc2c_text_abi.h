@@ -59,7 +59,7 @@ qc2c_text_code qc2c_text_id_to_token(const qc2c_text_tokenizer* tokenizer, int32
                                      qc2c_text_bytes* out, qc2c_text_bytes* error);
 size_t qc2c_text_vocab_size(const qc2c_text_tokenizer* tokenizer);
 
-/* `fuel` bounds the instructions of one rendering. */
+/* `fuel` bounds the instructions of one rendering; its result has at most 16 MiB. */
 qc2c_text_code qc2c_text_template_new(const char* source, size_t source_size, uint64_t fuel,
                                       qc2c_text_template** out, qc2c_text_bytes* error);
 void qc2c_text_template_free(qc2c_text_template* chat_template);

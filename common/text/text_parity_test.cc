@@ -31,7 +31,7 @@ class Parity : public testing::TestWithParam<const char*> {
     if (Fixtures().empty()) GTEST_SKIP() << "QC2C_TEXT_FIXTURES is not set: run this through ctest";
     folder_ = Fixtures() / (kind + "_" + GetParam());
     if (!std::filesystem::exists(folder_)) {
-      GTEST_SKIP() << "no data for " << GetParam() << ": set QC2C_SHARED_DATA";
+      GTEST_SKIP() << "no data for " << GetParam() << ": set QC2C_SHARED_DATA or QC2C_MODELS";
     }
     std::ifstream(folder_ / "expected.json") >> expected_;
   }
@@ -57,7 +57,7 @@ std::vector<EncodedText::Range> Ranges(const Json& pairs) {
 TEST_P(TokenizerParity, EncodesAsPython) {
   const auto tokenizer = Tokenizer::Load(folder_);
   ASSERT_TRUE(tokenizer.ok()) << tokenizer.status();
-  ASSERT_GT(expected_["cases"].size(), 30u);
+  ASSERT_GT(expected_["cases"].size(), 1000u);
   for (const Json& test_case : expected_["cases"]) {
     const std::string text = test_case["text"];
     SCOPED_TRACE(text.substr(0, 80));
@@ -108,7 +108,7 @@ TEST_P(TemplateParity, RendersAndEncodesAsPython) {
   ASSERT_TRUE(tokenizer.ok()) << tokenizer.status();
   size_t num_rendered = 0;
   for (const Json& render : expected_["renders"]) {
-    SCOPED_TRACE(render.dump());
+    SCOPED_TRACE(render["messages"].dump());
     std::vector<ChatMessage> messages;
     for (const Json& message : render["messages"]) {
       messages.push_back({message["role"], message["content"]});
@@ -122,10 +122,12 @@ TEST_P(TemplateParity, RendersAndEncodesAsPython) {
     }
     ASSERT_TRUE(text.ok()) << text.status();
     EXPECT_EQ(*text, render["text"].get<std::string>());
-    EXPECT_EQ(*tokenizer->Encode(*text), render["ids"].get<std::vector<int32_t>>());
+    if (render.contains("ids")) {
+      EXPECT_EQ(*tokenizer->Encode(*text), render["ids"].get<std::vector<int32_t>>());
+    }
     ++num_rendered;
   }
-  EXPECT_GT(num_rendered, 20u);
+  EXPECT_GT(num_rendered, 200u);
 }
 
 std::string Name(const testing::TestParamInfo<const char*>& info) { return info.param; }
@@ -133,11 +135,14 @@ std::string Name(const testing::TestParamInfo<const char*>& info) { return info.
 INSTANTIATE_TEST_SUITE_P(All, TokenizerParity,
                          testing::Values("small_byte_level", "small_byte_fallback", "embedded",
                                          "gpt2", "llama2", "llama3_0", "llama3_1", "qwen2_5",
-                                         "qwen3", "smollm2"),
+                                         "qwen3", "smollm2", "gemma3", "smollm2_135m",
+                                         "qwen2_5_coder"),
                          Name);
 INSTANTIATE_TEST_SUITE_P(All, TemplateParity,
-                         testing::Values("chatml", "smollm2", "list", "turns", "features", "crlf",
-                                         "embedded", "qwen2_5", "qwen3"),
+                         testing::Values("chatml", "list", "turns", "features", "crlf", "embedded",
+                                         "qwen2_5", "qwen3", "smollm2", "llama3_0", "llama3_2",
+                                         "tinyllama", "gemma3_it", "gemma3", "smollm2_135m",
+                                         "qwen2_5_coder"),
                          Name);
 
 }  // namespace

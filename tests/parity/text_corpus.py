@@ -59,6 +59,48 @@ TEXTS = [
     _long_text(),
 ]
 
+_PIECES = {
+    "latin": ["the", "Hello", "I'm", "don't", "naïve", "Straße", "O'Neil", "iPhone15", "x_1", "A."],
+    "numbers": ["0", "42", "1234567", "3.14", "-7e10", "１２３", "½", "²", "1,000", "0x1F"],
+    "chinese": ["今天", "天气", "很好", "，", "我们", "去公园", "。", "𠮷野家", "「引」", "年"],
+    "scripts": ["мир", "שלום", "مرحبا", "हिन्दी", "ไทย", "한글", "カタカナ", "Ωμ", "ქარ", "ﾊﾝｶｸ"],
+    "emoji": [
+        "😀",
+        "👍🏽",
+        "👩\u200d👩\u200d👧\u200d👦",
+        "🇩🇪",
+        "❤️",
+        "🏳️\u200d🌈",
+        "🜁",
+        "🧑\u200d🚀",
+    ],
+    "marks": ["e\u0301", "a\u0323\u0307", "\ufeff", "\u200b", "\ufffd", "\x00", "\x7f", "ﬁ", "Å"],
+    "code": ["def f(x):", "{'a': [1]}", "->", "==", "//", "#include <v>", "();", "</p>", "$x", "`"],
+    "special": [
+        *["<|im_start|>", "<|im_end|>", "<|endoftext|>", "<think>", "</think>", "<tool_call>"],
+        *["<|begin_of_text|>", "<|eot_id|>", "<|start_header_id|>", "<|end_header_id|>"],
+        *["<s>", "</s>", "<unk>", "<pad>", "[INST]", "<bos>", "<eos>", "<start_of_turn>"],
+        *["<end_of_turn>", "<|im_", "_end|>", "<0xE4>", "▁", "Ġ", "<0x0A>", "<unused7>"],
+    ],
+    "space": ["  ", "\n", "\n\n", "\t", "\r\n", "    ", "\u00a0", "\u3000", "\u2028", " \n "],
+}
+
+
+def varied_texts(count: int) -> list[str]:
+    """Short texts in a fixed random order: one kind of piece or several, white space at the ends."""
+    rng = random.Random(11)
+    texts = []
+    for _ in range(count):
+        kinds = rng.sample(sorted(_PIECES), rng.choice([1, 2, 2, 3, 4, len(_PIECES)]))
+        pieces = [rng.choice(_PIECES[rng.choice(kinds)]) for _ in range(rng.randint(1, 14))]
+        glue = rng.choice(["", " ", " ", " ", "\n"])
+        ends = [rng.choice(["", "", "", *_PIECES["space"]]) for _ in range(2)]
+        texts.append(ends[0] + glue.join(pieces) + ends[1])
+    return texts
+
+
+VARIED_TEXTS = varied_texts(1000)
+
 
 def _chat(*turns: str) -> list[dict[str, str]]:
     names = {"s": "system", "u": "user", "a": "assistant", "t": "tool"}
@@ -83,17 +125,31 @@ CONVERSATIONS = [
     _chat("u:one", "u:two users"),
 ]
 
+
+def varied_conversations(count: int) -> list[list[dict[str, str]]]:
+    """Turns of varied texts, mostly in the order that every template takes."""
+    rng = random.Random(13)
+    conversations = []
+    for _ in range(count):
+        roles = ["user", "assistant"] * 3
+        roles = roles[: rng.choice([1, 1, 2, 3, 5])]
+        if rng.random() < 0.3:
+            roles.insert(0, "system")
+        if rng.random() < 0.15:
+            rng.shuffle(roles)
+        if rng.random() < 0.1:
+            roles.insert(rng.randrange(len(roles) + 1), "tool")
+        messages = [{"role": role, "content": rng.choice(VARIED_TEXTS)} for role in roles]
+        if rng.random() < 0.2:
+            messages[-1]["content"] = "<think>\nhm\n</think>\n\n" + messages[-1]["content"]
+        conversations.append(messages)
+    return conversations
+
+
+VARIED_CONVERSATIONS = varied_conversations(200)
+
 _CHATML = (
     "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + "
-    "'<|im_end|>' + '\n'}}{% endfor %}{% if add_generation_prompt %}"
-    "{{ '<|im_start|>assistant\n' }}{% endif %}"
-)
-
-# The first turn gets a default system message, as SmolLM2's template has it.
-_SMOLLM2 = (
-    "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}"
-    "{{ '<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face"
-    "<|im_end|>\n' }}{% endif %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + "
     "'<|im_end|>' + '\n'}}{% endfor %}{% if add_generation_prompt %}"
     "{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
@@ -168,13 +224,6 @@ TEMPLATES = {
     "chatml": {
         "chat_template.jinja": _CHATML,
         "tokenizer_config.json": {"eos_token": "<|im_end|>"},
-    },
-    "smollm2": {
-        "tokenizer_config.json": {
-            "bos_token": "<|im_start|>",
-            "eos_token": "<|im_end|>",
-            "chat_template": _SMOLLM2,
-        }
     },
     "list": {
         "tokenizer_config.json": {

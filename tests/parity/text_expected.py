@@ -2,7 +2,7 @@
 
 OUT/tokenizer_NAME/ has a tokenizer.json and expected.json with ids, byte offsets and decoded texts
 from `tokenizers` by way of transformers; OUT/template_NAME/ has a chat template and expected.json
-with what `apply_chat_template` rendered. NAMEs that need files that are not here are left out.
+with what `apply_chat_template` rendered. OUT/alignment_PAIR.json comes from text_alignment.py. NAMEs that need files that are not here are left out.
 """
 
 import argparse
@@ -25,7 +25,9 @@ from tokenizers import (
 )
 from transformers import PreTrainedTokenizerFast
 
-from text_corpus import CONVERSATIONS, TEMPLATES, TEXTS
+import text_templates
+from text_alignment import write_alignments
+from text_corpus import CONVERSATIONS, TEMPLATES, TEXTS, VARIED_CONVERSATIONS, VARIED_TEXTS
 
 SOURCE_DIR = Path(__file__).resolve().parents[2]
 SPECIAL = ["<|im_start|>", "<|im_end|>", "<|endoftext|>", "<s>", "</s>"]
@@ -117,7 +119,7 @@ def write_tokenizer_expected(folder: Path) -> None:
     tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(folder / "tokenizer.json"))
     backend = Tokenizer.from_file(str(folder / "tokenizer.json"))
     cases = []
-    for text in TEXTS:
+    for text in TEXTS + VARIED_TEXTS:
         plain = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
         ids = plain["input_ids"]
         cases.append(
@@ -143,26 +145,32 @@ def write_tokenizer_expected(folder: Path) -> None:
 
 def write_template_expected(folder: Path) -> None:
     tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
+    # transformers gives a special token that the vocabulary lacks an id of its own.
+    vocab = Tokenizer.from_file(str(folder / "tokenizer.json")).get_vocab()
+    knows_all = all(token in vocab for token in tokenizer.all_special_tokens)
     renders = []
-    for messages in CONVERSATIONS:
-        for generation in (False, True):
-            for thinking in (None, False, True):
-                options = {"add_generation_prompt": generation}
-                if thinking is not None:
-                    options["enable_thinking"] = thinking
-                render = {"messages": messages, **options}
-                try:
-                    render["text"] = tokenizer.apply_chat_template(
-                        messages, tokenize=False, **options
-                    )
-                    render["ids"] = tokenizer(render["text"], add_special_tokens=False)["input_ids"]
-                except (TemplateError, ValueError) as error:
-                    render["error"] = str(error)
-                renders.append(render)
+    options_of = [
+        {"add_generation_prompt": generation, "enable_thinking": thinking}
+        for generation in (False, True)
+        for thinking in (None, False, True)
+    ]
+    for i, messages in enumerate(CONVERSATIONS + VARIED_CONVERSATIONS):
+        # Every option of those made by hand, and each of the varied ones in turn.
+        for chosen in options_of if i < len(CONVERSATIONS) else [options_of[i % 6]]:
+            options = {k: v for k, v in chosen.items() if v is not None}
+            render = {"messages": messages, **options}
+            try:
+                text = tokenizer.apply_chat_template(messages, tokenize=False, **options)
+                render["text"] = text
+                if knows_all:
+                    render["ids"] = tokenizer(text, add_special_tokens=False)["input_ids"]
+            except (TemplateError, ValueError) as error:
+                render["error"] = str(error)
+            renders.append(render)
     (folder / "expected.json").write_text(json.dumps({"renders": renders}))
 
 
-def write_tokenizers(out: Path, shared: Path, embedded: Path) -> None:
+def write_tokenizers(out: Path, shared: Path, models: Path | None, embedded: Path) -> None:
     made = {"small_byte_level": small_byte_level(), "small_byte_fallback": small_byte_fallback()}
     if (shared / "gpt2").is_dir():
         made["gpt2"] = gpt2(shared / "gpt2")
@@ -179,6 +187,12 @@ def write_tokenizers(out: Path, shared: Path, embedded: Path) -> None:
         "smollm2": shared / "smollm2",
         "embedded": embedded / "receiver-qwen3",
     }
+    if models:
+        found |= {
+            "gemma3": models / "gemma-3-270m",
+            "smollm2_135m": models / "SmolLM2-135M-Instruct",
+            "qwen2_5_coder": models / "Qwen2.5-Coder-0.5B-Instruct",
+        }
     for name, source in found.items():
         if any(source.glob("tokenizer.json*")):
             copy_tokenizer(source, out / f"tokenizer_{name}")
@@ -186,19 +200,36 @@ def write_tokenizers(out: Path, shared: Path, embedded: Path) -> None:
         write_tokenizer_expected(folder)
 
 
+# Published configs and the tokenizers that they belong to.
+PUBLISHED = {
+    "smollm2": (text_templates.SMOLLM2, "smollm2"),
+    "llama3_0": (text_templates.LLAMA3_0, "llama3_0"),
+    "llama3_2": (text_templates.LLAMA3_2, "llama3_1"),
+    "tinyllama": (text_templates.TINYLLAMA, "llama2"),
+    "tinyllama_small": (text_templates.TINYLLAMA, "small_byte_fallback"),
+    "gemma3_it": (text_templates.GEMMA3, "gemma3"),
+}
+
+
 def write_templates(out: Path) -> None:
+    small = out / "tokenizer_small_byte_level"
     for name, files in TEMPLATES.items():
         folder = out / f"template_{name}"
         folder.mkdir()
-        shutil.copyfile(
-            out / "tokenizer_small_byte_level/tokenizer.json", folder / "tokenizer.json"
-        )
+        shutil.copyfile(small / "tokenizer.json", folder / "tokenizer.json")
         for file, content in files.items():
             text = content if isinstance(content, str) else json.dumps(content)
             (folder / file).write_text(text, newline="")
-    for name in ("qwen2_5", "qwen3", "embedded"):
-        if (out / f"tokenizer_{name}").is_dir():
-            copy_tokenizer(out / f"tokenizer_{name}", out / f"template_{name}")
+    for name, (config, tokenizer_name) in PUBLISHED.items():
+        own = out / f"tokenizer_{tokenizer_name}"
+        folder = out / f"template_{name}"
+        copy_tokenizer(own if own.is_dir() else small, folder)
+        (folder / "tokenizer_config.json").write_text(json.dumps(config))
+    for folder in out.glob("tokenizer_*"):
+        target = out / folder.name.replace("tokenizer", "template")
+        has_config = (folder / "tokenizer_config.json").exists()
+        if has_config and not target.exists():
+            copy_tokenizer(folder, target)
     for folder in out.glob("template_*"):
         write_template_expected(folder)
 
@@ -212,11 +243,20 @@ def main() -> None:
         default=Path(os.environ.get("QC2C_SHARED_DATA", SOURCE_DIR / "../shared/data")),
         help="development data, with tokenizers/",
     )
+    parser.add_argument(
+        "--models",
+        type=Path,
+        default=os.environ.get("QC2C_MODELS"),
+        help="downloaded model folders, as `qc2c fetch` leaves them",
+    )
     args = parser.parse_args()
     shutil.rmtree(args.out, ignore_errors=True)
     args.out.mkdir(parents=True)
-    write_tokenizers(args.out, args.shared / "tokenizers", SOURCE_DIR / "data/embedded")
+    write_tokenizers(
+        args.out, args.shared / "tokenizers", args.models, SOURCE_DIR / "data/embedded"
+    )
     write_templates(args.out)
+    write_alignments(args.out)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
 //! Chat templates as transformers renders them: jinja2's language on minijinja, with the options,
 //! globals and filters that `apply_chat_template` adds.
 
+use std::io;
+
 use minijinja::{context, Environment, Error, ErrorKind, Value};
 
 use crate::abi::{guard, text, Bytes};
@@ -8,10 +10,36 @@ use crate::python;
 
 const NAME: &str = "chat_template";
 
+/// Of a rendered prompt; far more than any model's context.
+const MAX_BYTES: usize = 16 << 20;
+
 /// A compiled template with its environment. No loader reads files: a template sees its variables
 /// and nothing else.
 pub struct ChatTemplate {
     environment: Environment<'static>,
+    fuel: u64,
+}
+
+/// Takes up to MAX_BYTES and refuses the rest.
+#[derive(Default)]
+struct BoundedOutput {
+    bytes: Vec<u8>,
+    is_over: bool,
+}
+
+impl io::Write for BoundedOutput {
+    fn write(&mut self, piece: &[u8]) -> io::Result<usize> {
+        if piece.len() > MAX_BYTES - self.bytes.len() {
+            self.is_over = true;
+            return Err(io::Error::other("over the limit"));
+        }
+        self.bytes.extend_from_slice(piece);
+        Ok(piece.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// transformers marks what the assistant said with its own tag pair, which leaves no trace in the
@@ -54,23 +82,32 @@ fn compile(source: &str, fuel: u64) -> Result<ChatTemplate, String> {
     let source = source.replace("\r\n", "\n").replace('\r', "\n");
     environment
         .add_template_owned(NAME, replace_generation_tags(&source))
-        .map_err(|e| describe(&e))?;
-    Ok(ChatTemplate { environment })
+        .map_err(|e| describe(&e, fuel))?;
+    Ok(ChatTemplate { environment, fuel })
 }
 
 fn render(template: &ChatTemplate, variables: &str) -> Result<String, String> {
     let variables: serde_json::Value =
         serde_json::from_str(variables).map_err(|e| format!("the variables: {e}"))?;
-    let compiled = template.environment.get_template(NAME).map_err(|e| describe(&e))?;
-    compiled.render(context! { ..Value::from_serialize(&variables) }).map_err(|e| describe(&e))
+    let fuel = template.fuel;
+    let compiled = template.environment.get_template(NAME).map_err(|e| describe(&e, fuel))?;
+    let mut output = BoundedOutput::default();
+    let context = context! { ..Value::from_serialize(&variables) };
+    let result = compiled.render_captured_to(context, &mut output).map(|_| ());
+    if output.is_over {
+        return Err(format!("the rendering has more than {} bytes", MAX_BYTES));
+    }
+    result.map_err(|e| describe(&e, fuel))?;
+    String::from_utf8(output.bytes).map_err(|e| e.to_string())
 }
 
 /// The error with its line and everything that caused it, on one line.
-fn describe(error: &Error) -> String {
+fn describe(error: &Error, fuel: u64) -> String {
     let mut message = match error.kind() {
         ErrorKind::OutOfFuel => {
             format!(
-                "the rendering took more steps than allowed (line {})",
+                "the rendering took more than {} steps (line {})",
+                fuel,
                 error.line().unwrap_or(0)
             )
         }

@@ -22,8 +22,30 @@ pub fn unknown_method(
         (Some(text), "strip", []) => Ok(Value::from(text.trim_matches(is_space))),
         (Some(text), "lstrip", []) => Ok(Value::from(text.trim_start_matches(is_space))),
         (Some(text), "rstrip", []) => Ok(Value::from(text.trim_end_matches(is_space))),
+        (Some(text), "title", []) => Ok(Value::from(title(text))),
         _ => pycompat::unknown_method_callback(state, value, method, args),
     }
+}
+
+/// `str.title()`: a word begins behind whatever has no case, a digit for example.
+fn title(text: &str) -> String {
+    let mut result = String::with_capacity(text.len());
+    let mut in_word = false;
+    for c in text.chars() {
+        match c {
+            _ if in_word => result.extend(c.to_lowercase()),
+            // Georgian has capitals, which begin no word.
+            '\u{10d0}'..='\u{10ff}' => result.push(c),
+            _ => {
+                // The title case of a ligature is its capital, then small letters.
+                let mut upper = c.to_uppercase();
+                result.extend(upper.next());
+                result.extend(upper.flat_map(char::to_lowercase));
+            }
+        }
+        in_word = c.is_lowercase() || c.is_uppercase();
+    }
+    result
 }
 
 /// The `trim` filter.
@@ -152,7 +174,7 @@ impl JsonOptions {
             return out.push_str(&quoted);
         }
         for c in quoted.chars() {
-            if c.is_ascii() {
+            if c.is_ascii() && c != '\x7f' {
                 out.push(c);
             } else {
                 for unit in c.encode_utf16(&mut [0; 2]) {
