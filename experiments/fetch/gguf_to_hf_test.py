@@ -67,7 +67,7 @@ def test_a_bf16_value_is_the_nearest_and_a_tie_goes_to_the_even_one(tmp_path):
 def test_the_folder_says_what_ends_a_reply(tmp_path):
     convert(write_gguf(tmp_path / "m.gguf", random_model("llama"), "llama"), tmp_path / "f", 1)
     config = json.loads((tmp_path / "f" / "generation_config.json").read_text())
-    assert config == {"bos_token_id": 0, "eos_token_id": [1], "pad_token_id": None}
+    assert config == {"bos_token_id": 297, "eos_token_id": [298], "pad_token_id": None}
 
 
 def refused(path: Path, folder: Path) -> str:

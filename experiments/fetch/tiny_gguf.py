@@ -93,14 +93,14 @@ def add_tokenizer(writer: gguf.GGUFWriter, tokens: list[str], family: str) -> No
     writer.add_tokenizer_model("llama" if family == "gemma3" else "gpt2")
     writer.add_tokenizer_pre({"llama": "smollm", "qwen2": "qwen2", "gemma3": "default"}[family])
     writer.add_token_list(tokens)
-    writer.add_token_types([3, 3, 3] + [1] * (len(tokens) - 3))
+    writer.add_token_types([1] * (len(tokens) - 3) + [3, 3, 3])
     if family == "gemma3":
         writer.add_token_scores([-float(i) for i in range(len(tokens))])
     else:
         writer.add_token_merges(["t 0"])
-    writer.add_bos_token_id(0)
-    writer.add_eos_token_id(1)
-    writer.add_unk_token_id(2)
+    writer.add_bos_token_id(len(tokens) - 3)
+    writer.add_eos_token_id(len(tokens) - 2)
+    writer.add_unk_token_id(len(tokens) - 1)
     writer.add_chat_template("{{ messages[0]['content'] }}")
 
 
