@@ -1,7 +1,9 @@
 #include "common/model/layers.h"
 
 #include <cmath>
+#include <limits>
 #include <numbers>
+#include <vector>
 
 namespace qc2c {
 namespace {
@@ -23,9 +25,12 @@ at::Tensor ScaleLlama3(const at::Tensor& frequencies, const Llama3RopeScaling& s
 
 at::Tensor RmsNorm(const at::Tensor& x, const at::Tensor& weight, double eps,
                    ModelConfig::Traits::NormScale scale) {
-  const at::Tensor wide = x.to(at::kFloat);
-  const at::Tensor normal = wide * at::rsqrt(wide.square().mean(-1, /*keepdim=*/true) + eps);
-  if (scale == ModelConfig::Traits::NormScale::kWeight) return weight * normal.to(x.scalar_type());
+  // at::rms_norm computes in fp32 and rounds once, and on CUDA it is a single kernel.
+  const at::IntArrayRef axis = x.sizes().slice(x.dim() - 1);
+  if (scale == ModelConfig::Traits::NormScale::kWeight) {
+    return weight * at::rms_norm(x, axis, /*weight=*/{}, eps);
+  }
+  const at::Tensor normal = at::rms_norm(x.to(at::kFloat), axis, /*weight=*/{}, eps);
   return (normal * (weight.to(at::kFloat) + 1)).to(x.scalar_type());
 }
 
@@ -61,6 +66,16 @@ Rotary MakeRotary(const at::Tensor& positions, const at::Tensor& inverse_frequen
 at::Tensor Rotate(const at::Tensor& x, const Rotary& rotary) {
   // Rolling by half the size swaps the pairs; the sign of the first half lies in the table.
   return x * rotary.cos + x.roll(x.size(-1) / 2, -1) * rotary.signed_sin;
+}
+
+at::Tensor AdditiveMask(const at::Tensor& may_attend, at::ScalarType dtype) {
+  constexpr int64_t kAlignment = 16;  // attention kernels copy a mask whose rows begin elsewhere
+  std::vector<int64_t> sizes = may_attend.sizes().vec();
+  const int64_t columns = sizes.back();
+  sizes.back() = (columns + kAlignment - 1) / kAlignment * kAlignment;
+  const at::Tensor mask =
+      at::zeros(sizes, may_attend.options().dtype(dtype)).narrow(-1, 0, columns);
+  return mask.masked_fill_(may_attend.logical_not(), -std::numeric_limits<double>::infinity());
 }
 
 }  // namespace qc2c

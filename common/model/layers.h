@@ -17,6 +17,10 @@ at::Tensor Activate(const at::Tensor& x, ModelConfig::Traits::Activation activat
 // x times sqrt(x.size(-1)), itself rounded to x's dtype.
 at::Tensor ScaleBySqrtWidth(const at::Tensor& x);
 
+// 0 where a query may attend, -inf elsewhere: what attention makes of a bool mask, made once for
+// all layers.
+at::Tensor AdditiveMask(const at::Tensor& may_attend, at::ScalarType dtype);
+
 // Rotary position embedding in the half-split layout: element i pairs with i + D/2.
 struct Rotary {
   at::Tensor cos;         // [..., T, 1, D] in the activations' dtype, broadcast over heads

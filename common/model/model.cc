@@ -27,7 +27,9 @@ at::Tensor WeightOf(const StackedWeights& stacked) {
 // What the layers of one kind share in one Forward call.
 struct LayerPass {
   Rotary rotary;
-  at::Tensor mask;  // bool, broadcast to [B, heads, T, S + T]: may be attended; undefined: causal
+  // Added to the scores: [T, S + T], or with a past [B, 1, R, S + T] for the R rows of queries that
+  // share a KV head. Undefined: causal.
+  at::Tensor mask;
 };
 
 struct Pass {
@@ -69,7 +71,8 @@ struct Model::Impl {
 
   absl::Status Check(const TokenBatch& tokens, const KvCache* past) const;
   Pass MakePass(const TokenBatch& tokens, const KvCache* past) const;
-  at::Tensor WindowMask(const at::Tensor& mask, const at::Tensor& positions,
+  at::Tensor GroupedMask(const at::Tensor& may_attend) const;
+  at::Tensor WindowMask(const at::Tensor& may_attend, const at::Tensor& positions,
                         const KvCache* past) const;
   at::Tensor Norm(const at::Tensor& x, const at::Tensor& weight) const {
     return RmsNorm(x, weight, config.rms_norm_eps, config.traits.norm_scale);
@@ -77,6 +80,11 @@ struct Model::Impl {
   at::Tensor Embed(const at::Tensor& ids) const;
   at::Tensor Attend(const LayerWeights& layer, const at::Tensor& x, const LayerPass& pass,
                     const KvCache* past, KvCache& cache) const;
+  // q [B, Hq, T, D], k and v [B, H, S + T, D] -> [B, Hq, T, D].
+  at::Tensor AttendToItself(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                            const at::Tensor& mask) const;
+  at::Tensor AttendToPast(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                          const at::Tensor& mask) const;
   at::Tensor FeedForward(const LayerWeights& layer, const at::Tensor& x) const;
   ForwardResult Forward(const TokenBatch& tokens, const KvCache* past) const;
 };
@@ -126,31 +134,40 @@ Pass Model::Impl::MakePass(const TokenBatch& tokens, const KvCache* past) const 
   Pass pass;
   pass.positions = past == nullptr ? order : past->lengths.unsqueeze(1) + order;
   pass.full.rotary = MakeRotary(pass.positions, frequencies, options.dtype);
+  at::Tensor may_attend;
   if (past != nullptr) {
     const int64_t batch = tokens.batch_size();
     const at::Tensor causal = order.unsqueeze(0) <= order.unsqueeze(1);
-    pass.full.mask = at::cat({past->valid.unsqueeze(1).expand({batch, num_new, past->num_slots()}),
-                              causal.unsqueeze(0).expand({batch, num_new, num_new})},
-                             2)
-                         .unsqueeze(1);
+    may_attend = at::cat({past->valid.unsqueeze(1).expand({batch, num_new, past->num_slots()}),
+                          causal.unsqueeze(0).expand({batch, num_new, num_new})},
+                         2);
+    pass.full.mask = GroupedMask(may_attend);
   }  // Else padding lies on the right, so causality alone keeps it away from every real token.
   if (!window_frequencies.defined()) return pass;
   pass.window.rotary = MakeRotary(pass.positions, window_frequencies, options.dtype);
-  pass.window.mask = WindowMask(pass.full.mask, pass.positions, past);
+  pass.window.mask = WindowMask(may_attend, pass.positions, past);
   return pass;
 }
 
-// `mask` of full attention without what lies before the window.
-at::Tensor Model::Impl::WindowMask(const at::Tensor& mask, const at::Tensor& positions,
+// may_attend [B, T, S + T] -> the mask for queries [B, H, Hq / H * T, D].
+at::Tensor Model::Impl::GroupedMask(const at::Tensor& may_attend) const {
+  const at::Tensor mask = AdditiveMask(may_attend, options.dtype).unsqueeze(1);
+  const int64_t group = config.num_heads / config.num_kv_heads;
+  // One row is the same for all queries of the group, and broadcasts.
+  return may_attend.size(1) == 1 || group == 1 ? mask : mask.repeat({1, 1, group, 1});
+}
+
+// The mask for windowed layers: `may_attend` without what lies before the window.
+at::Tensor Model::Impl::WindowMask(const at::Tensor& may_attend, const at::Tensor& positions,
                                    const KvCache* past) const {
   if (past == nullptr) {
-    if (positions.size(0) <= config.window) return mask;
+    if (positions.size(0) <= config.window) return {};
     const at::Tensor distance = positions.unsqueeze(1) - positions.unsqueeze(0);
-    return distance.ge(0).logical_and_(distance.lt(config.window));
+    return AdditiveMask(distance.ge(0).logical_and_(distance.lt(config.window)), options.dtype);
   }
   const at::Tensor keys = at::cat({past->positions, positions}, 1);
   const at::Tensor distance = positions.unsqueeze(2) - keys.unsqueeze(1);
-  return mask.logical_and(distance.lt(config.window).unsqueeze(1));
+  return GroupedMask(may_attend.logical_and(distance.lt(config.window)));
 }
 
 at::Tensor Model::Impl::Embed(const at::Tensor& ids) const {
@@ -160,6 +177,24 @@ at::Tensor Model::Impl::Embed(const at::Tensor& ids) const {
   return is_scaled ? ScaleBySqrtWidth(x) : x;
 }
 
+at::Tensor Model::Impl::AttendToItself(const at::Tensor& q, const at::Tensor& k,
+                                       const at::Tensor& v, const at::Tensor& mask) const {
+  const bool is_causal = !mask.defined();
+  return at::scaled_dot_product_attention(
+      q, k, v, is_causal ? std::nullopt : std::make_optional(mask), /*dropout_p=*/0.0, is_causal,
+      attention_scale, /*enable_gqa=*/config.num_heads != config.num_kv_heads);
+}
+
+// The queries that share a KV head become rows of one: no kernel has to repeat keys and values for
+// them, and kernels that know no groups will do.
+at::Tensor Model::Impl::AttendToPast(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                                     const at::Tensor& mask) const {
+  const at::Tensor grouped = q.reshape({q.size(0), config.num_kv_heads, -1, config.head_dim});
+  return at::scaled_dot_product_attention(grouped, k, v, mask, /*dropout_p=*/0.0,
+                                          /*is_causal=*/false, attention_scale)
+      .reshape(q.sizes());
+}
+
 at::Tensor Model::Impl::Attend(const LayerWeights& layer, const at::Tensor& x,
                                const LayerPass& pass, const KvCache* past, KvCache& cache) const {
   const int64_t batch = x.size(0);
@@ -167,28 +202,28 @@ at::Tensor Model::Impl::Attend(const LayerWeights& layer, const at::Tensor& x,
   const int64_t all_heads = config.num_heads + 2 * config.num_kv_heads;
   const at::Tensor qkv = at::linear(x, WeightOf(layer.qkv), WeightOf(layer.qkv_bias))
                              .view({batch, num_new, all_heads, config.head_dim});
-  at::Tensor q = qkv.narrow(2, 0, config.num_heads);
-  at::Tensor k = qkv.narrow(2, config.num_heads, config.num_kv_heads);
-  at::Tensor v = qkv.narrow(2, config.num_heads + config.num_kv_heads, config.num_kv_heads);
+  // q and k go through norm and rotation as one: fewer kernels.
+  at::Tensor qk = qkv.narrow(2, 0, config.num_heads + config.num_kv_heads);
   if (layer.q_norm.defined()) {
-    q = Norm(q, layer.q_norm);
-    k = Norm(k, layer.k_norm);
+    qk = Norm(qk, at::cat({layer.q_norm.expand({config.num_heads, config.head_dim}),
+                           layer.k_norm.expand({config.num_kv_heads, config.head_dim})}));
   }
-  q = Rotate(q, pass.rotary).transpose(1, 2);
-  k = Rotate(k, pass.rotary).transpose(1, 2);
-  v = v.transpose(1, 2);
+  qk = Rotate(qk, pass.rotary).transpose(1, 2);
+  const at::Tensor q = qk.narrow(1, 0, config.num_heads);
+  at::Tensor k = qk.narrow(1, config.num_heads, config.num_kv_heads);
+  at::Tensor v =
+      qkv.narrow(2, config.num_heads + config.num_kv_heads, config.num_kv_heads).transpose(1, 2);
   if (past != nullptr) {
     k = at::cat({past->keys[cache.keys.size()], k}, 2);
     v = at::cat({past->values[cache.values.size()], v}, 2);
   } else if (!at::GradMode::is_enabled()) {
-    v = v.contiguous();  // a cache that outlives this call must not hold q and k's memory as well
+    k = k.contiguous();  // a cache that outlives this call must not hold q's memory as well
+    v = v.contiguous();
   }
   cache.keys.push_back(k);
   cache.values.push_back(v);
-  const bool is_causal = !pass.mask.defined();
-  const at::Tensor heads = at::scaled_dot_product_attention(
-      q, k, v, is_causal ? std::nullopt : std::make_optional(pass.mask), /*dropout_p=*/0.0,
-      is_causal, attention_scale, /*enable_gqa=*/config.num_heads != config.num_kv_heads);
+  const at::Tensor heads =
+      past == nullptr ? AttendToItself(q, k, v, pass.mask) : AttendToPast(q, k, v, pass.mask);
   const at::Tensor output =
       at::linear(heads.transpose(1, 2).reshape({batch, num_new, -1}), layer.output);
   return layer.output_norm.defined() ? Norm(output, layer.output_norm) : output;
