@@ -81,9 +81,8 @@ TEST_F(AlignChatTest, NameOfBeginOfTextIsNoMessage) {
   const ChatTemplate llama = Template("<|begin_of_text|>x{{ messages[0].content }}x");
   const auto chat = Align({{"user", "text"}}, llama, llama);
   ASSERT_TRUE(chat.ok()) << chat.status();
-  const auto& token = chat->tokens.sharer_token;
-  // Unknown characters are one token: "<", "|begin_of_te", "x", ...: the text behind the second x.
-  EXPECT_GE(std::ranges::find_if(token, [](int32_t t) { return t >= 0; }) - token.begin(), 3);
+  // < | b egin_of_te x t|> x [te x t] x, where letters that are no tokens are unknown together
+  EXPECT_THAT(chat->tokens.sharer_token, ElementsAre(-1, -1, -1, -1, -1, -1, -1, 7, 8, 9, -1));
 }
 
 TEST_F(AlignChatTest, TextThatATemplateChangedIsRefusedByMessageAndModel) {
