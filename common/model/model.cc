@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/hash.h"
 #include "common/base/status_macros.h"
+#include "common/model/forward_pass.h"
 #include "common/model/layers.h"
 #include "common/model/model_weights.h"
 #include "common/model/torch_status.h"
@@ -24,20 +25,6 @@ at::Tensor WeightOf(const StackedWeights& stacked) {
   return differentiates ? at::cat(stacked.parts) : stacked.whole;
 }
 
-// What the layers of one kind share in one Forward call.
-struct LayerPass {
-  Rotary rotary;
-  // Added to the scores: [T, S + T], or with a past [B, 1, R, S + T] for the R rows of queries that
-  // share a KV head. Undefined: causal.
-  at::Tensor mask;
-};
-
-struct Pass {
-  LayerPass full;
-  LayerPass window;      // undefined in a model whose layers all attend to everything
-  at::Tensor positions;  // [T] or [B, T] int64: of the new tokens
-};
-
 absl::Status CheckOptions(const ModelOptions& options) {
   if (options.dtype == at::kFloat || options.dtype == at::kBFloat16) return absl::OkStatus();
   return absl::InvalidArgumentError(absl::StrCat("model dtype is ", c10::toString(options.dtype),
@@ -51,8 +38,7 @@ struct Model::Impl {
   ModelOptions options;
   ModelWeights weights;
   double attention_scale;
-  at::Tensor frequencies;         // [D / 2] fp32
-  at::Tensor window_frequencies;  // the same for windowed layers; undefined if there is none
+  RopeFrequencies frequencies;
   uint64_t fingerprint = 0;
 
   Impl(const ModelConfig& model_config, const ModelOptions& model_options, ModelWeights tensors)
@@ -62,18 +48,9 @@ struct Model::Impl {
         attention_scale(1 / std::sqrt(config.query_pre_attn_scalar > 0
                                           ? config.query_pre_attn_scalar
                                           : static_cast<double>(config.head_dim))),
-        frequencies(InverseFrequencies(config.rope, config.head_dim, options.device)) {
-    const auto& kinds = config.attention;
-    if (std::find(kinds.begin(), kinds.end(), ModelConfig::Attention::kWindow) != kinds.end()) {
-      window_frequencies = InverseFrequencies(config.window_rope, config.head_dim, options.device);
-    }
-  }
+        frequencies(RopeFrequencies::Of(config, options.device)) {}
 
   absl::Status Check(const TokenBatch& tokens, const KvCache* past) const;
-  Pass MakePass(const TokenBatch& tokens, const KvCache* past) const;
-  at::Tensor GroupedMask(const at::Tensor& may_attend) const;
-  at::Tensor WindowMask(const at::Tensor& may_attend, const at::Tensor& positions,
-                        const KvCache* past) const;
   at::Tensor Norm(const at::Tensor& x, const at::Tensor& weight) const {
     return RmsNorm(x, weight, config.rms_norm_eps, config.traits.norm_scale);
   }
@@ -125,49 +102,6 @@ absl::Status Model::Impl::Check(const TokenBatch& tokens, const KvCache* past) c
   return absl::InvalidArgumentError(absl::StrCat("row ", row, ", token ", token, " has id ",
                                                  tokens.ids[row][token].item<int64_t>(),
                                                  ": the vocabulary has ", config.vocab_size));
-}
-
-Pass Model::Impl::MakePass(const TokenBatch& tokens, const KvCache* past) const {
-  const int64_t num_new = tokens.ids.size(1);
-  const auto index = at::TensorOptions().dtype(at::kLong).device(options.device);
-  const at::Tensor order = at::arange(num_new, index);
-  Pass pass;
-  pass.positions = past == nullptr ? order : past->lengths.unsqueeze(1) + order;
-  pass.full.rotary = MakeRotary(pass.positions, frequencies, options.dtype);
-  at::Tensor may_attend;
-  if (past != nullptr) {
-    const int64_t batch = tokens.batch_size();
-    const at::Tensor causal = order.unsqueeze(0) <= order.unsqueeze(1);
-    may_attend = at::cat({past->valid.unsqueeze(1).expand({batch, num_new, past->num_slots()}),
-                          causal.unsqueeze(0).expand({batch, num_new, num_new})},
-                         2);
-    pass.full.mask = GroupedMask(may_attend);
-  }  // Else padding lies on the right, so causality alone keeps it away from every real token.
-  if (!window_frequencies.defined()) return pass;
-  pass.window.rotary = MakeRotary(pass.positions, window_frequencies, options.dtype);
-  pass.window.mask = WindowMask(may_attend, pass.positions, past);
-  return pass;
-}
-
-// may_attend [B, T, S + T] -> the mask for queries [B, H, Hq / H * T, D].
-at::Tensor Model::Impl::GroupedMask(const at::Tensor& may_attend) const {
-  const at::Tensor mask = AdditiveMask(may_attend, options.dtype).unsqueeze(1);
-  const int64_t group = config.num_heads / config.num_kv_heads;
-  // One row is the same for all queries of the group, and broadcasts.
-  return may_attend.size(1) == 1 || group == 1 ? mask : mask.repeat({1, 1, group, 1});
-}
-
-// The mask for windowed layers: `may_attend` without what lies before the window.
-at::Tensor Model::Impl::WindowMask(const at::Tensor& may_attend, const at::Tensor& positions,
-                                   const KvCache* past) const {
-  if (past == nullptr) {
-    if (positions.size(0) <= config.window) return {};
-    const at::Tensor distance = positions.unsqueeze(1) - positions.unsqueeze(0);
-    return AdditiveMask(distance.ge(0).logical_and_(distance.lt(config.window)), options.dtype);
-  }
-  const at::Tensor keys = at::cat({past->positions, positions}, 1);
-  const at::Tensor distance = positions.unsqueeze(2) - keys.unsqueeze(1);
-  return GroupedMask(may_attend.logical_and(distance.lt(config.window)));
 }
 
 at::Tensor Model::Impl::Embed(const at::Tensor& ids) const {
@@ -238,11 +172,10 @@ at::Tensor Model::Impl::FeedForward(const LayerWeights& layer, const at::Tensor&
 }
 
 ForwardResult Model::Impl::Forward(const TokenBatch& tokens, const KvCache* past) const {
-  const Pass pass = MakePass(tokens, past);
+  const ForwardPass pass = MakeForwardPass(config, frequencies, tokens, past, options.dtype);
   ForwardResult result;
   KvCache& cache = result.cache;
-  const at::Tensor order =
-      at::arange(tokens.ids.size(1), at::TensorOptions().dtype(at::kLong).device(options.device));
+  const at::Tensor order = at::arange(tokens.ids.size(1), tokens.ids.options());
   const at::Tensor is_token = order.unsqueeze(0) < tokens.lengths.unsqueeze(1);
   const at::Tensor positions = pass.positions.expand_as(tokens.ids);
   cache.valid = past == nullptr ? is_token : at::cat({past->valid, is_token}, 1);
