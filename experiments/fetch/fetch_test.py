@@ -1,6 +1,7 @@
 """The whole command, with a package index that is a folder and a hub that is a local server."""
 
 import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -11,9 +12,9 @@ import yaml
 
 pytest.importorskip("gguf", reason="the gguf package could not be installed")
 
+from extra_package import GGUF, PARQUET, package_folder
 from fake_hub import REPO, fake_hub
 from fetch import cache_folder
-from gguf_package import gguf_folder
 from tiny_gguf import random_model, write_gguf
 from tiny_wheel import write_wheel
 
@@ -35,11 +36,13 @@ class Command:
         self.folder = folder
         self.registry = folder / "models.yaml"
         self.models = folder / "cache" / "models"
-        gguf = gguf_folder(cache_folder())
         (folder / "cache").mkdir()
-        (folder / "cache" / gguf.name).symlink_to(gguf)
+        for requirement in (GGUF, PARQUET):
+            installed = package_folder(requirement, cache_folder())
+            (folder / "cache" / installed.name).symlink_to(installed)
         (folder / "wheels").mkdir()
         self.model = {"what": "a test", "licence": "none", "megabytes": 1}
+        self.questions = {}
 
     def add_packages(self, **changes) -> bytes:
         """Puts a GGUF file in two packages; returns it."""
@@ -60,7 +63,8 @@ class Command:
         return content
 
     def run(self, *arguments: str, hub: str = NO_HUB) -> subprocess.CompletedProcess:
-        self.registry.write_text(yaml.safe_dump({"models": {"tiny": self.model}}))
+        models = {} if self.questions else {"tiny": self.model}
+        self.registry.write_text(yaml.safe_dump({"models": models, "questions": self.questions}))
         environment = os.environ | {
             "QC2C_CACHE": str(self.folder / "cache"),
             "HF_HOME": str(self.folder / "hf"),
@@ -188,7 +192,7 @@ def test_an_unknown_name_ends_with_64_and_says_what_there_is(command):
     command.model["hub"] = REPO
     result = command.run("huge")
     assert result.returncode == 64
-    assert "no model `huge`; there are tiny" in result.stderr
+    assert "no `huge`; there are tiny" in result.stderr
 
 
 def test_the_list_says_what_is_here(command):
@@ -196,3 +200,49 @@ def test_the_list_says_what_is_here(command):
     assert " no    packages " in command.run("--list").stdout
     assert command.run("tiny").returncode == 0
     assert " yes   packages " in command.run("--list").stdout
+
+
+def test_questions_come_from_the_hub_as_lines_that_the_driver_reads(command):
+    folder = package_folder(PARQUET, cache_folder())
+    if not folder.exists():
+        pytest.skip(f"no {folder}: fetching a question set installs it (55 MB)")
+    rows = [
+        {
+            "id": f"q{i}",
+            "question": "Which?",
+            "choices": {"text": ["this", "that"], "label": ["A", "B"]},
+            "answerKey": "B",
+        }
+        for i in range(3)
+    ]
+    script = "import json, sys, pyarrow, pyarrow.parquet as p\n"
+    script += "p.write_table(pyarrow.Table.from_pylist(json.load(sys.stdin)), sys.argv[1])"
+    path = command.folder / "rows.parquet"
+    subprocess.run(
+        [sys.executable, "-c", script, str(path)],
+        input=json.dumps(rows),
+        env=os.environ | {"PYTHONPATH": str(folder)},
+        text=True,
+        check=True,
+    )
+    name = "main/test.parquet"
+    entry = {"what": "a test", "licence": "none", "hub": REPO, "file": name, "questions": 3}
+    command.questions = {"set": entry}
+    with fake_hub({name: path.read_bytes()}) as hub:
+        result = command.run("set", hub=hub["url"])
+    assert result.returncode == 0, result.stderr
+    target = command.folder / "cache" / "questions" / "set.jsonl"
+    assert result.stdout == f"{target}\n"
+    lines = [json.loads(line) for line in target.read_text().splitlines()]
+    assert [line["id"] for line in lines] == ["q0", "q1", "q2"]
+    assert lines[0]["choices"] == {"A": "this", "B": "that"}
+    assert lines[0]["answer"] == "B"
+
+
+def test_questions_without_a_hub_end_with_69_and_leave_nothing(command):
+    entry = {"what": "a", "licence": "b", "hub": REPO, "file": "x.parquet", "questions": 3}
+    command.questions = {"set": entry}
+    result = command.run("set")
+    assert result.returncode == 69
+    assert f"{REPO}: x.parquet: " in result.stderr
+    assert list((command.folder / "cache" / "questions").iterdir()) == []

@@ -1,4 +1,4 @@
-"""A model from its own home on the Hugging Face hub, through huggingface_hub.
+"""What comes from its own home on the Hugging Face hub, through huggingface_hub.
 
 That library reads HF_HOME (where files are kept), HF_ENDPOINT (which hub), HF_TOKEN and
 HF_HUB_OFFLINE, and goes on with a download that was interrupted.
@@ -79,6 +79,17 @@ def download(model: HubModel, say: Callable[[str], None]) -> Path:
     for name, wanted in model.sha256.items():
         _check(Path(folder) / name, wanted)
     return Path(folder)
+
+
+def download_file(data_set: str, name: str) -> Path:
+    """One file of a data set, in the hub's own cache."""
+    from huggingface_hub import hf_hub_download
+
+    try:
+        return Path(hf_hub_download(data_set, name, repo_type="dataset"))
+    except Exception as error:  # as above
+        message = str(error).strip().splitlines()[0]
+        raise FetchError(f"{data_set}: {name}: {message}", EXIT_UNAVAILABLE) from error
 
 
 def _check(path: Path, wanted: str) -> None:

@@ -1,12 +1,15 @@
 """experiments/models.yaml, checked field by field."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
 from fetch_error import EXIT_BAD_DATA, FetchError
+
+_HUB = r"[\w.-]+/[\w.-]+"
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,23 @@ class Model:
     packages: Packages | None
 
 
+@dataclass(frozen=True)
+class QuestionSet:
+    name: str
+    what: str
+    licence: str
+    hub: str
+    file: str  # a Parquet file in the data set's repository
+    questions: int
+    only: str | None  # "lettered": without the questions whose choices are labelled otherwise
+
+
+@dataclass(frozen=True)
+class Registry:
+    models: dict[str, Model]
+    questions: dict[str, QuestionSet]
+
+
 class _Fields:
     """A map of the file, read field by field so that what nobody asked for is an error too."""
 
@@ -43,6 +63,9 @@ class _Fields:
 
     def has(self, name: str) -> bool:
         return name in self._left
+
+    def names(self) -> list:
+        return list(self._left)
 
     def take(self, name: str) -> object:
         if name not in self._left:
@@ -100,7 +123,7 @@ def _read_model(where: str, name: str, value: object) -> Model:
     fields = _Fields(where, value)
     hub = packages = None
     if fields.has("hub"):
-        hub = fields.text("hub", r"[\w.-]+/[\w.-]+", "owner/name")
+        hub = fields.text("hub", _HUB, "owner/name")
     if fields.has("packages"):
         packages = _read_packages(f"{where}.packages", fields.take("packages"))
     if hub is None and packages is None:
@@ -117,18 +140,47 @@ def _read_model(where: str, name: str, value: object) -> Model:
     return model
 
 
-def read_registry(path: Path) -> dict[str, Model]:
-    """The models by name, in the file's order. FetchError naming the field that is wrong."""
+def _read_questions(where: str, name: str, value: object) -> QuestionSet:
+    fields = _Fields(where, value)
+    questions = QuestionSet(
+        name=name,
+        what=fields.text("what", r".+", "a line of text"),
+        licence=fields.text("licence", r".+", "a line of text"),
+        hub=fields.text("hub", _HUB, "owner/name"),
+        file=fields.text("file", r"[\w./-]+\.parquet", "a Parquet file's path"),
+        questions=fields.count("questions"),
+        only=fields.text("only", "lettered", "`lettered`") if fields.has("only") else None,
+    )
+    fields.end()
+    return questions
+
+
+def _read_section(top: _Fields, section: str, read: Callable) -> dict:
+    where = f"{top.where} {section}"
+    if not top.has(section):
+        return {}
+    entries = _Fields(where, top.take(section))
+    result = {}
+    for name in entries.names():
+        if not isinstance(name, str) or not re.fullmatch(r"\w[\w.-]*", name):
+            raise FetchError(f"{where} has {name!r}, expected a file name", EXIT_BAD_DATA)
+        result[name] = read(f"{where}.{name}", name, entries.take(name))
+    return result
+
+
+def read_registry(path: Path) -> Registry:
+    """What there is, by name, in the file's order. FetchError naming the field that is wrong."""
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise FetchError(f"{path}: {error}", EXIT_BAD_DATA) from error
     top = _Fields(f"{path}:", content)
-    models = _Fields(f"{path}: models", top.take("models"))
+    registry = Registry(
+        models=_read_section(top, "models", _read_model),
+        questions=_read_section(top, "questions", _read_questions),
+    )
     top.end()
-    result = {}
-    for name in list(models._left):
-        if not isinstance(name, str) or not re.fullmatch(r"[\w][\w.-]*", name):
-            raise FetchError(f"{path}: models has {name!r}, expected a folder name", EXIT_BAD_DATA)
-        result[name] = _read_model(f"{path}: models.{name}", name, models.take(name))
-    return result
+    twice = registry.models.keys() & registry.questions.keys()
+    if twice:
+        raise FetchError(f"{path}: `{min(twice)}` is a model and a question set", EXIT_BAD_DATA)
+    return registry

@@ -27,7 +27,7 @@ MODEL = {
 
 def read(path: Path, model: object):
     path.write_text(yaml.safe_dump({"models": {"tiny": model}}))
-    return read_registry(path)["tiny"]
+    return read_registry(path).models["tiny"]
 
 
 def without(field: str) -> dict:
@@ -74,7 +74,7 @@ def test_a_wrong_field_is_named(model, message, tmp_path):
 def test_a_name_that_is_no_folder_of_its_own_is_refused(name, tmp_path):
     path = tmp_path / "m.yaml"
     path.write_text(yaml.safe_dump({"models": {name: MODEL}}))
-    with pytest.raises(FetchError, match="expected a folder name"):
+    with pytest.raises(FetchError, match="expected a file name"):
         read_registry(path)
 
 
@@ -86,7 +86,8 @@ def test_a_file_that_is_no_yaml_is_refused_by_name(tmp_path):
 
 
 def test_the_projects_own_registry_is_right():
-    models = read_registry(OURS)
+    registry = read_registry(OURS)
+    models = registry.models
     assert {
         "SmolLM2-135M-Instruct",
         "Qwen2.5-Coder-0.5B-Instruct",
@@ -94,3 +95,37 @@ def test_the_projects_own_registry_is_right():
         "gemma-3-270m",
     } <= models.keys()
     assert len(models["Qwen2.5-Coder-1.5B-Instruct"].packages.names) == 22
+    assert registry.questions["openbookqa_test"].questions == 500
+    assert registry.questions["arc_challenge_test"].questions == 1172
+
+
+QUESTIONS = {
+    "what": "a set",
+    "licence": "MIT",
+    "hub": "owner/name",
+    "file": "main/test.parquet",
+    "questions": 3,
+}
+
+
+@pytest.mark.parametrize(
+    ("questions", "message"),
+    [
+        ({**QUESTIONS, "file": "test.csv"}, "`file` is 'test.csv', expected a Parquet file's path"),
+        ({**QUESTIONS, "only": "easy"}, "`only` is 'easy', expected `lettered`"),
+        ({**QUESTIONS, "rows": 3}, "questions.set has `rows`, which is not a known field"),
+    ],
+)
+def test_a_wrong_field_of_a_question_set_is_named(questions, message, tmp_path):
+    path = tmp_path / "m.yaml"
+    path.write_text(yaml.safe_dump({"questions": {"set": questions}}))
+    with pytest.raises(FetchError) as error:
+        read_registry(path)
+    assert message in str(error.value)
+
+
+def test_a_name_stands_for_one_thing(tmp_path):
+    path = tmp_path / "m.yaml"
+    path.write_text(yaml.safe_dump({"models": {"x": MODEL}, "questions": {"x": QUESTIONS}}))
+    with pytest.raises(FetchError, match="`x` is a model and a question set"):
+        read_registry(path)

@@ -1,13 +1,14 @@
 """Help, exit codes (sysexits.h) and the error that a user meets: it names what was found."""
 
 import shutil
+import sys
 
 import pytest
 
 from programs import EMBEDDED, FUSER, QUESTIONS, RECEIVER_MODEL, SHARER_MODEL, run
 
 USAGE, DATA_ERROR, NO_INPUT, UNAVAILABLE, CONFIG = 64, 65, 66, 69, 78
-SUBCOMMANDS = ["ask", "eval", "demo", "report", "plot", "train", "train lm", "train fuser"]
+SUBCOMMANDS = ["ask", "eval", "demo", "report", "plot", "fetch", "train", "train lm", "train fuser"]
 
 
 def check(result, code: int, *named: str):
@@ -35,8 +36,16 @@ def test_help_explains_and_succeeds(command):
 
 def test_qc2c_names_its_subcommands():
     text = run("qc2c", "--help").stdout
-    for name in ["ask", "eval", "demo", "report", "plot", "train"]:
+    for name in ["ask", "eval", "demo", "report", "plot", "fetch", "train"]:
         assert f"\n  {name} " in text
+
+
+def test_fetch_lists_what_there_is_and_passes_on_how_it_ended(folder):
+    listed = run("qc2c", "fetch", "--list", "--out", str(folder), "--python", sys.executable)
+    assert listed.returncode == 0, listed.stderr
+    assert "SmolLM2-135M-Instruct" in listed.stdout
+    unknown = run("qc2c", "fetch", "no-such-model", "--python", sys.executable)
+    check(unknown, USAGE, "no `no-such-model`; there are SmolLM2-135M-Instruct, ")
 
 
 @pytest.fixture
