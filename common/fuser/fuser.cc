@@ -60,10 +60,7 @@ absl::Status CheckFuser(const FuserConfig& config, const ModelOptions& options) 
 Fuser::Impl::Impl(const FuserConfig& fuser_config, const ModelOptions& model_options)
     : config(fuser_config), options(model_options) {
   const auto tensor_options = at::TensorOptions().dtype(options.dtype).device(options.device);
-  for (int32_t t = 0; t < config.receiver.num_layers; ++t) {
-    projectors.push_back(
-        AllocateProjector(config, tensor_options, absl::StrCat("projectors.", t, "."), named));
-  }
+  projectors = AllocateProjectors(config, tensor_options, named);
 }
 
 Fuser::Fuser(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -159,14 +156,9 @@ absl::Status CheckOptions(const FuseOptions& options) {
 }
 
 // [L, 2] on the CPU in one transfer: key and value gate of each layer.
-at::Tensor OpenGates(const std::vector<Projector>& projectors) {
+at::Tensor OpenGates(const Projectors& projectors) {
   const at::NoGradGuard no_grad;
-  std::vector<at::Tensor> logits;
-  for (const Projector& projector : projectors) {
-    logits.push_back(projector.key.gate_logit);
-    logits.push_back(projector.value.gate_logit);
-  }
-  return (at::stack(logits) > 0).view({-1, 2}).cpu();
+  return (projectors.whole.gate_logit > 0).view({-1, 2}).cpu();
 }
 
 }  // namespace
@@ -191,9 +183,8 @@ absl::StatusOr<KvCache> Fuser::Fuse(const SharerCache& sharer, const KvCache& re
   return CatchTorch([&]() -> absl::StatusOr<KvCache> {
     ASSIGN_OR_RETURN(const Fusion fusion, impl_->Prepare(sharer, receiver, options));
     KvCache fused = receiver;
-    fusion.ForEach([&](const FusedHalf& half, const FusedRows& rows) {
-      at::Tensor& cache = LayersOf(fused, half.half)[half.layer];
-      cache = fusion.Replace(cache, rows.fused);
+    fusion.ForEach(Fusion::Result::kFused, [&](const FusedHalf& half, const at::Tensor& cache) {
+      LayersOf(fused, half.half)[half.layer] = cache;
     });
     return fused;
   });
@@ -207,11 +198,10 @@ absl::StatusOr<CacheDifference> Fuser::Difference(const SharerCache& sharer,
     const auto num_layers = static_cast<size_t>(impl_->config.receiver.num_layers);
     CacheDifference difference{std::vector<at::Tensor>(num_layers),
                                std::vector<at::Tensor>(num_layers)};
-    fusion.ForEach([&](const FusedHalf& half, const FusedRows& rows) {
-      const at::Tensor& cache = LayersOf(receiver, half.half)[half.layer];
-      LayersOf(difference, half.half)[half.layer] =
-          fusion.Replace(at::zeros_like(cache, rows.fused.options()), rows.fused - rows.target);
-    });
+    fusion.ForEach(Fusion::Result::kDifference,
+                   [&](const FusedHalf& half, const at::Tensor& added) {
+                     LayersOf(difference, half.half)[half.layer] = added;
+                   });
     return difference;
   });
 }
@@ -223,7 +213,7 @@ const std::vector<std::pair<std::string, at::Tensor>>& Fuser::parameters() const
 const FuserConfig& Fuser::config() const { return impl_->config; }
 
 bool Fuser::GateIsOpen(int32_t receiver_layer, Half half) const {
-  return impl_->projectors[receiver_layer].Of(half).gate_logit.item<float>() > 0;
+  return impl_->projectors.Of(receiver_layer, half).gate_logit.item<float>() > 0;
 }
 
 std::vector<int32_t> Fuser::SharerLayersRead(Half half) const {

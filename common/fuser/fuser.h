@@ -55,6 +55,9 @@ struct FuseOptions {
   // Of the projector's blocks, 0 <= dropout < 1 and 0 for kHard. Drawn from the default generator.
   double dropout = 0.0;
   std::optional<at::Generator> generator;  // for kSampled; the default generator if absent
+  // Whether layers and halves, which have projectors of one shape, go through their products one by
+  // one or many at a time. kByDevice: together on a GPU, where one by one is bound by launches.
+  enum class Products { kByDevice, kOneByOne, kTogether } products = Products::kByDevice;
 };
 
 struct CacheDifference {

@@ -20,7 +20,7 @@ struct Fuser::Impl {
 
   FuserConfig config;
   ModelOptions options;
-  std::vector<Projector> projectors;  // one a receiver layer
+  Projectors projectors;
   NamedTensors named;
   uint64_t fingerprint = 0;
 };

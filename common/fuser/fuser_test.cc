@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <tuple>
 
@@ -286,8 +287,12 @@ TEST_P(FuserFuseTest, TheLossThroughFuseAndForwardReachesEveryFuserParameter) {
   const Fuser fuser = RandomFuser({.device = GetParam()});
   for (auto [name, tensor] : fuser.parameters()) tensor.set_requires_grad(true);
   const KvCache own = receiver.Forward(Batch({{1, 2, 3}, {4, 5, 6}}), nullptr)->cache;
-  for (const double dropout : {0.0, 0.1}) {
-    FuseOptions options{.gates = FuseOptions::Gates::kSampled, .dropout = dropout};
+  using Products = FuseOptions::Products;
+  for (const auto& [dropout, products] : {std::pair{0.0, Products::kOneByOne},
+                                          {0.1, Products::kOneByOne},
+                                          {0.1, Products::kTogether}}) {
+    FuseOptions options{
+        .gates = FuseOptions::Gates::kSampled, .dropout = dropout, .products = products};
     SharerCache sharer = Sharer(3);
     sharer.selected[1][0] = false;
     const KvCache fused = fuser.Fuse(sharer, own, options).value();
@@ -301,6 +306,47 @@ TEST_P(FuserFuseTest, TheLossThroughFuseAndForwardReachesEveryFuserParameter) {
     }
   }
   for (const auto& [name, tensor] : receiver.parameters()) EXPECT_FALSE(tensor.grad().defined());
+}
+
+// One by one and together are the same function: so are their gradients, whether all halves get one
+// (sampled gates) or only those of open gates, which are no neighbours here.
+TEST_P(FuserFuseTest, GradientsDoNotDependOnHowProductsAreGrouped) {
+  const Model receiver = MakeReceiver();
+  const Fuser fuser = RandomFuser({.device = GetParam()});
+  SetGates(fuser, 1);
+  const KvCache own = receiver.Forward(Batch({{1, 2, 3}, {4, 5, 6}}), nullptr)->cache;
+  SharerCache sharer = Sharer(3);
+  sharer.selected[1][0] = false;
+  const auto gradients = [&](FuseOptions options) {
+    const KvCache fused = fuser.Fuse(sharer, own, options).value();
+    at::Tensor sum = at::zeros({}, fused.keys[0].options());
+    for (const auto* half : {&fused.keys, &fused.values}) {
+      for (const at::Tensor& layer : *half) sum = sum + layer.square().sum();
+    }
+    sum.backward();
+    std::map<std::string, at::Tensor> found;
+    for (auto [name, tensor] : fuser.parameters()) {
+      if (tensor.grad().defined()) found[name] = tensor.grad();
+      tensor.mutable_grad() = at::Tensor();
+    }
+    return found;
+  };
+  for (auto [name, tensor] : fuser.parameters()) {
+    if (name == "projectors.1.key_gate_logit") tensor.fill_(-1);
+    tensor.set_requires_grad(true);
+  }
+  using Products = FuseOptions::Products;
+  const auto expected = gradients({.products = Products::kOneByOne});
+  const auto found = gradients({.products = Products::kTogether});
+  EXPECT_EQ(expected.size(),
+            (fuser.parameters().size() / 6 - 1) * 5);  // no gradient for hard gates
+  ASSERT_EQ(found.size(), expected.size());
+  for (const auto& [name, gradient] : found) {
+    EXPECT_TRUE(at::allclose(gradient, expected.at(name), 1e-4, 1e-5)) << name;
+  }
+  const auto sampled =
+      gradients({.gates = FuseOptions::Gates::kSampled, .products = Products::kTogether});
+  EXPECT_EQ(sampled.size(), fuser.parameters().size());
 }
 
 TEST_P(FuserFuseTest, SampledGatesFollowTheirTemperatureAndTheirGenerator) {

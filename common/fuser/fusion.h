@@ -24,33 +24,36 @@ auto& LayersOf(Cache& cache, Half half) {
   return half == Half::kKey ? cache.keys : cache.values;
 }
 
-// The N tokens that were sent, heads merged: rows are tokens, head h's element d is column h D + d.
-struct FusedRows {
-  at::Tensor target;  // [N, Ht Dt], the receiver's own
-  at::Tensor fused;   // [N, Ht Dt]: fp32 for hard gates, not yet rounded to the cache's dtype
-};
-
 class Fusion {
  public:
-  // REQUIRES: all tensors of `halves` present, of the fuser's shapes and dtype. Borrows all but the
-  // halves.
-  Fusion(const FuserConfig& config, const std::vector<Projector>& projectors,
-         std::vector<FusedHalf> halves, const ModelOptions& model, const FuseOptions& options,
-         const SharerCache& sharer, const KvCache& receiver);
+  // REQUIRES: all tensors of `halves` (ascending by layer, keys first) present, of the fuser's
+  // shapes and dtype. Borrows all but the halves.
+  Fusion(const FuserConfig& config, const Projectors& projectors, std::vector<FusedHalf> halves,
+         const ModelOptions& model, const FuseOptions& options, const SharerCache& sharer,
+         const KvCache& receiver);
 
+  // What ForEach hands out, [B, Ht, S, Dt].
+  enum class Result {
+    kFused,       // the cache with the sent tokens fused, rounded to the cache's dtype
+    kDifference,  // fused - own before that rounding, 0 for other tokens; fp32 for hard gates
+  };
   // Calls `use` for each half in order. Throws what torch throws.
-  void ForEach(const std::function<void(const FusedHalf&, const FusedRows&)>& use) const;
-
-  // `cache` [B, Ht, S, Dt] with the sent tokens' rows replaced, rounded to the cache's dtype.
-  at::Tensor Replace(const at::Tensor& cache, const at::Tensor& rows) const;
+  void ForEach(Result result,
+               const std::function<void(const FusedHalf&, const at::Tensor&)>& use) const;
 
  private:
-  FusedRows Fuse(const FusedHalf& half) const;
-  at::Tensor Add(const ProjectorHalf& half, const at::Tensor& target, const Projection& p) const;
+  using Halves = std::vector<FusedHalf>;
+
+  size_t HalvesAtOnce() const;
+  // [E, B, Ht, S, Dt] for E halves.
+  at::Tensor Fuse(const Halves& halves, Result result) const;
+  at::Tensor FuseRows(const Halves& halves, const at::Tensor& source,
+                      const at::Tensor& target) const;
+  at::Tensor Add(const at::Tensor& gate_logit, const at::Tensor& target, const Projection& p) const;
 
   const FuserConfig& config_;
-  const std::vector<Projector>& projectors_;
-  std::vector<FusedHalf> halves_;
+  const Projectors& projectors_;
+  Halves halves_;
   const ModelOptions& model_;
   const FuseOptions& options_;
   const SharerCache& sharer_;
