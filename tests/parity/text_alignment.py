@@ -8,7 +8,6 @@ import json
 from pathlib import Path
 
 from jinja2.exceptions import TemplateError
-from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerFast
 
 from text_corpus import CONVERSATIONS, TEXTS, VARIED_CONVERSATIONS, VARIED_TEXTS
@@ -38,6 +37,13 @@ CHATS = [
 ]
 
 
+def knows_its_special_tokens(folder: Path, tokenizer: PreTrainedTokenizerFast) -> bool:
+    """Otherwise transformers gave new ids to tokens that tokenizer.json lacks."""
+    file = json.loads((folder / "tokenizer.json").read_text())
+    known = {token["content"] for token in file["added_tokens"]} | set(file["model"]["vocab"])
+    return known.issuperset(tokenizer.all_special_tokens)
+
+
 class NoAlignmentError(Exception):
     """The two prompts cannot be cut alike."""
 
@@ -47,8 +53,7 @@ class Side:
 
     def __init__(self, folder: Path):
         self.tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
-        vocab = Tokenizer.from_file(str(folder / "tokenizer.json")).get_vocab()
-        self.is_whole = all(token in vocab for token in self.tokenizer.all_special_tokens)
+        self.is_whole = knows_its_special_tokens(folder, self.tokenizer)
         self.special_ids = set(self.tokenizer.all_special_ids)
         self.bos, self.eos = self.tokenizer.bos_token_id, self.tokenizer.eos_token_id
         self.unk = self.tokenizer.unk_token_id

@@ -26,7 +26,7 @@ from tokenizers import (
 from transformers import PreTrainedTokenizerFast
 
 import text_templates
-from text_alignment import write_alignments
+from text_alignment import knows_its_special_tokens, write_alignments
 from text_corpus import CONVERSATIONS, TEMPLATES, TEXTS, VARIED_CONVERSATIONS, VARIED_TEXTS
 
 SOURCE_DIR = Path(__file__).resolve().parents[2]
@@ -117,7 +117,7 @@ def byte_offsets(text: str, offsets: list[tuple[int, int]]) -> list[list[int]]:
 
 def write_tokenizer_expected(folder: Path) -> None:
     tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(folder / "tokenizer.json"))
-    backend = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    backend = tokenizer.backend_tokenizer
     cases = []
     for text in TEXTS + VARIED_TEXTS:
         plain = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
@@ -145,9 +145,7 @@ def write_tokenizer_expected(folder: Path) -> None:
 
 def write_template_expected(folder: Path) -> None:
     tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
-    # transformers gives a special token that the vocabulary lacks an id of its own.
-    vocab = Tokenizer.from_file(str(folder / "tokenizer.json")).get_vocab()
-    knows_all = all(token in vocab for token in tokenizer.all_special_tokens)
+    knows_all = knows_its_special_tokens(folder, tokenizer)
     renders = []
     options_of = [
         {"add_generation_prompt": generation, "enable_thinking": thinking}
