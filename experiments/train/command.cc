@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <utility>
@@ -117,6 +118,9 @@ void AddTrainCommand(CLI::App& app, std::function<bool()> stop_requested, absl::
   check->add_option("--sharer", request->sharer, "Model folder of the sharer");
   check->add_option("--fuser", request->fuser, "Fuser folder");
   check->add_option("--device", request->device, "cpu or cuda");
+  check->add_option("--dtype", request->dtype, "fp32 or bf16")
+      ->transform(CLI::CheckedTransformer(
+          std::map<std::string, at::ScalarType>{{"fp32", at::kFloat}, {"bf16", at::kBFloat16}}));
   check->add_option("--threads", request->threads, "CPU threads")->check(CLI::Range(1, 1024));
   check->callback([request, result] { *result = RunCheck(*request); });
 }

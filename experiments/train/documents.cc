@@ -13,6 +13,20 @@ namespace {
 
 using Json = nlohmann::json;
 
+// Appends a list of integers in 0 .. end - 1.
+absl::Status AppendIndices(const std::string& field, const Json& list, int64_t end,
+                           std::vector<int32_t>& indices) {
+  if (!list.is_array()) return absl::InvalidArgumentError(absl::StrCat(field, ": expected a list"));
+  for (const Json& entry : list) {
+    if (!entry.is_number_integer() || entry.get<int64_t>() < 0 || entry.get<int64_t>() >= end) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(field, ": ", entry.dump(), ", expected 0 .. ", end - 1));
+    }
+    indices.push_back(entry.get<int32_t>());
+  }
+  return absl::OkStatus();
+}
+
 absl::Status AddSegment(const Json& segment, int32_t vocab_size, Document& document) {
   if (!segment.is_array() || segment.size() != 2 || !segment[0].is_array() ||
       !segment[1].is_number()) {
@@ -23,18 +37,29 @@ absl::Status AddSegment(const Json& segment, int32_t vocab_size, Document& docum
     return absl::InvalidArgumentError(
         absl::StrCat("field segments: weight ", weight, ", expected >= 0"));
   }
-  for (const Json& id : segment[0]) {
-    if (!id.is_number_integer() || id.get<int64_t>() < 0 || id.get<int64_t>() >= vocab_size) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("field segments: id ", id.dump(), ", expected 0 .. ", vocab_size - 1));
-    }
-    document.ids.push_back(id.get<int32_t>());
-    document.weights.push_back(document.weights.empty() ? 0.0f : weight);
-  }
+  const bool is_first = document.ids.empty();
+  RETURN_IF_ERROR(AppendIndices("field segments: id", segment[0], vocab_size, document.ids));
+  document.weights.resize(document.ids.size(), weight);
+  if (is_first && !document.weights.empty()) document.weights[0] = 0.0f;
   return absl::OkStatus();
 }
 
-absl::Status AddDocument(const std::string& line, int32_t vocab_size, DocumentPools& pools) {
+absl::Status AddSharer(const Json& sharer, int32_t vocab_size, Document& document) {
+  if (vocab_size == 0) return absl::InvalidArgumentError("field sharer: there is no sharer");
+  if (!sharer.is_object() || !sharer.contains("ids") || !sharer.contains("tokens")) {
+    return absl::InvalidArgumentError("field sharer: expected {ids, tokens}");
+  }
+  RETURN_IF_ERROR(
+      AppendIndices("field sharer.ids", sharer.at("ids"), vocab_size, document.sharer_ids));
+  RETURN_IF_ERROR(AppendIndices("field sharer.tokens", sharer.at("tokens"),
+                                std::ssize(document.sharer_ids), document.sharer_tokens));
+  if (std::ssize(document.sharer_tokens) == document.prompt_length - 1) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("field sharer.tokens: ", document.sharer_tokens.size(), " entries, expected ",
+                   document.prompt_length - 1, ", the fused tokens"));
+}
+
+absl::Status AddDocument(const std::string& line, VocabSizes vocab, DocumentPools& pools) {
   const Json json = Json::parse(line, nullptr, /*allow_exceptions=*/false);
   if (!json.is_object()) return absl::InvalidArgumentError("expected a JSON object");
   const auto kind = json.find("kind");
@@ -47,7 +72,7 @@ absl::Status AddDocument(const std::string& line, int32_t vocab_size, DocumentPo
   }
   Document document;
   for (const Json& segment : *segments) {
-    RETURN_IF_ERROR(AddSegment(segment, vocab_size, document));
+    RETURN_IF_ERROR(AddSegment(segment, vocab.model, document));
   }
   int64_t prompt = 0;
   while (prompt < std::ssize(document.weights) && document.weights[prompt] == 0.0f) ++prompt;
@@ -55,19 +80,22 @@ absl::Status AddDocument(const std::string& line, int32_t vocab_size, DocumentPo
     return absl::InvalidArgumentError("field segments: no token has a positive weight");
   }
   document.prompt_length = prompt;
+  if (const auto sharer = json.find("sharer"); sharer != json.end()) {
+    RETURN_IF_ERROR(AddSharer(*sharer, vocab.sharer, document));
+  }
   pools[kind->get<std::string>()].push_back(std::move(document));
   return absl::OkStatus();
 }
 
 }  // namespace
 
-absl::StatusOr<DocumentPools> ReadDocuments(const std::filesystem::path& path, int32_t vocab_size) {
+absl::StatusOr<DocumentPools> ReadDocuments(const std::filesystem::path& path, VocabSizes vocab) {
   std::ifstream file(path);
   if (!file) return absl::NotFoundError(absl::StrCat("cannot open ", path.string()));
   DocumentPools pools;
   std::string line;
   for (int64_t number = 1; std::getline(file, line); ++number) {
-    if (absl::Status status = AddDocument(line, vocab_size, pools); !status.ok()) {
+    if (absl::Status status = AddDocument(line, vocab, pools); !status.ok()) {
       return absl::InvalidArgumentError(
           absl::StrCat(path.string(), " line ", number, ": ", status.message()));
     }

@@ -65,21 +65,78 @@ std::vector<int64_t> LastPromptTokens(const DocumentBatch& batch) {
   return starts;
 }
 
+bool ReadsOwnTokens(const DocumentBatch& batch) {
+  return std::any_of(batch.begin(), batch.end(),
+                     [](const Document* document) { return !document->sharer_ids.empty(); });
+}
+
+// [B, T] the sharer token of each receiver slot; padding reads token 0, which is not selected.
+at::Tensor SharerSlots(const DocumentBatch& batch, int64_t width, at::Device device) {
+  at::Tensor slots = at::zeros({std::ssize(batch), width}, at::kLong);
+  auto rows = slots.accessor<int64_t, 2>();
+  for (size_t row = 0; row < batch.size(); ++row) {
+    const Document& document = *batch[row];
+    for (int64_t i = 0; i + 1 < document.prompt_length; ++i) {
+      rows[static_cast<int64_t>(row)][i] =
+          document.sharer_ids.empty() ? i : document.sharer_tokens[i];
+    }
+  }
+  return slots.to(device);
+}
+
+// [B, H, S, D] at the sharer's tokens -> [B, H, T, D] at the receiver's slots.
+at::Tensor AtSlots(const at::Tensor& x, const at::Tensor& slots) {
+  return x.gather(
+      2, slots.view({slots.size(0), 1, slots.size(1), 1}).expand({-1, x.size(1), -1, x.size(3)}));
+}
+
+// The sharer's cache of the prompts at the slots of the receiver's `tokens`, in the layers that
+// the fuser reads.
+absl::StatusOr<SharerCache> SharePrompts(const Model& sharer, const LayerMap& layer_map,
+                                         FuserTraining::Sharer cache, const DocumentBatch& batch,
+                                         const TokenBatch& tokens, const at::Tensor& selected) {
+  std::vector<std::vector<int32_t>> prompts;
+  for (const Document* document : batch) {
+    prompts.push_back(document->sharer_ids.empty() ? document->FusedPrompt()
+                                                   : document->sharer_ids);
+  }
+  const bool own_tokens = ReadsOwnTokens(batch);
+  const at::Device device = tokens.ids.device();
+  const TokenBatch read = own_tokens ? TokenBatch::FromSequences(prompts, device) : tokens;
+  ASSIGN_OR_RETURN(const ForwardResult run, sharer.Forward(read, nullptr));
+  const int64_t width = tokens.ids.size(1);
+  const at::Tensor slots = own_tokens ? SharerSlots(batch, width, device) : at::Tensor();
+  SharerCache shared;
+  shared.keys.resize(run.cache.keys.size());
+  shared.values.resize(run.cache.values.size());
+  shared.selected = selected;
+  const auto place = [&](const at::Tensor& x) {
+    const at::Tensor placed = own_tokens ? AtSlots(x, slots) : x;
+    return cache == FuserTraining::Sharer::kZeroCache ? at::zeros_like(placed) : placed;
+  };
+  for (const int32_t layer : SharerLayers(layer_map)) {
+    shared.keys[layer] = place(run.cache.keys[layer]);
+    shared.values[layer] = place(run.cache.values[layer]);
+  }
+  return shared;
+}
+
 absl::StatusOr<KvCache> FusePrompts(const Model& receiver, const Model& sharer, const Fuser& fuser,
-                                    const FuseOptions& options, const DocumentBatch& batch) {
+                                    const FuserTraining& training, const DocumentBatch& batch) {
   std::vector<std::vector<int32_t>> prompts;
   for (const Document* document : batch) prompts.push_back(document->FusedPrompt());
   const TokenBatch tokens = TokenBatch::FromSequences(prompts, receiver.options().device);
-  SharerCache sent;
+  SharerCache shared;
   KvCache own;
   {
     const at::NoGradGuard no_grad;
-    ASSIGN_OR_RETURN(ForwardResult sharer_run, sharer.Forward(tokens, nullptr));
-    ASSIGN_OR_RETURN(ForwardResult receiver_run, receiver.Forward(tokens, nullptr));
-    sent = {sharer_run.cache.keys, sharer_run.cache.values, sharer_run.cache.valid};
-    own = receiver_run.cache;
+    ASSIGN_OR_RETURN(ForwardResult run, receiver.Forward(tokens, nullptr));
+    own = std::move(run.cache);
+    ASSIGN_OR_RETURN(shared, SharePrompts(sharer, fuser.config().layer_map, training.sharer, batch,
+                                          tokens, own.valid));
+    if (training.noise) AddCodecNoise(*training.noise, shared);
   }
-  return fuser.Fuse(sent, own, options);
+  return fuser.Fuse(shared, own, training.options);
 }
 
 using AnswerCheck = std::function<absl::StatusOr<at::Tensor>(const DocumentBatch&)>;
@@ -117,8 +174,8 @@ absl::StatusOr<at::Tensor> LanguageModelLoss(const Model& model, const DocumentB
 }
 
 absl::StatusOr<at::Tensor> FuserLoss(const Model& receiver, const Model& sharer, const Fuser& fuser,
-                                     const FuseOptions& options, const DocumentBatch& batch) {
-  ASSIGN_OR_RETURN(const KvCache cache, FusePrompts(receiver, sharer, fuser, options, batch));
+                                     const FuserTraining& training, const DocumentBatch& batch) {
+  ASSIGN_OR_RETURN(const KvCache cache, FusePrompts(receiver, sharer, fuser, training, batch));
   const std::vector<int64_t> starts = LastPromptTokens(batch);
   const TokenBatch tokens = RunTokens(batch, starts, receiver.options().device);
   ASSIGN_OR_RETURN(const ForwardResult run, receiver.Forward(tokens, &cache));
@@ -139,9 +196,10 @@ absl::StatusOr<Accuracy> CheckAlone(const Model& model, const DocumentPools& poo
 }
 
 absl::StatusOr<Accuracy> CheckFused(const Model& receiver, const Model& sharer, const Fuser& fuser,
-                                    const DocumentPools& pools) {
+                                    FuserTraining::Sharer kind, const DocumentPools& pools) {
+  const FuserTraining serving{.options = {}, .sharer = kind, .noise = {}};
   return CheckAnswers(pools, [&](const DocumentBatch& batch) -> absl::StatusOr<at::Tensor> {
-    ASSIGN_OR_RETURN(const KvCache cache, FusePrompts(receiver, sharer, fuser, {}, batch));
+    ASSIGN_OR_RETURN(const KvCache cache, FusePrompts(receiver, sharer, fuser, serving, batch));
     std::vector<std::vector<int32_t>> last;
     for (const Document* document : batch)
       last.push_back({document->ids[document->prompt_length - 1]});

@@ -4,12 +4,14 @@
 #include <ATen/ATen.h>
 
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "common/fuser/fuser.h"
 #include "common/model/model.h"
+#include "experiments/train/codec_noise.h"
 #include "experiments/train/documents.h"
 
 namespace qc2c {
@@ -20,15 +22,23 @@ using DocumentBatch = std::vector<const Document*>;
 // are computed for those tokens alone.
 absl::StatusOr<at::Tensor> LanguageModelLoss(const Model& model, const DocumentBatch& batch);
 
+// What a fuser is trained with, besides documents.
+struct FuserTraining {
+  FuseOptions options;
+  enum class Sharer { kPrompt, kZeroCache } sharer = Sharer::kPrompt;
+  std::optional<CodecNoise> noise;
+};
+
 // The same over the answers, behind the fused cache of the prompts. Both models are frozen:
 // gradients flow into the fuser alone.
 absl::StatusOr<at::Tensor> FuserLoss(const Model& receiver, const Model& sharer, const Fuser& fuser,
-                                     const FuseOptions& options, const DocumentBatch& batch);
+                                     const FuserTraining& training, const DocumentBatch& batch);
 
 // By kind, the share of documents whose first answer token is the argmax over the whole vocabulary.
 using Accuracy = std::map<std::string, double>;
 absl::StatusOr<Accuracy> CheckAlone(const Model& model, const DocumentPools& pools);
+// `kind`: which cache is fused; a fuser trained on a zero cache is to be checked with one.
 absl::StatusOr<Accuracy> CheckFused(const Model& receiver, const Model& sharer, const Fuser& fuser,
-                                    const DocumentPools& pools);
+                                    FuserTraining::Sharer kind, const DocumentPools& pools);
 
 }  // namespace qc2c

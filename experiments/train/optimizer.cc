@@ -14,8 +14,9 @@ class AdamW : public Optimizer {
   AdamW(const NamedTensors& parameters, const AdamWOptions& options)
       : options_(options), parameters_(parameters) {
     for (const auto& [name, parameter] : parameters_) {
-      first_.push_back(at::zeros_like(parameter));
-      second_.push_back(at::zeros_like(parameter));
+      weights_.push_back(parameter.detach().to(at::kFloat));  // itself, if it is fp32
+      first_.push_back(at::zeros_like(weights_.back()));
+      second_.push_back(at::zeros_like(weights_.back()));
     }
   }
 
@@ -26,13 +27,15 @@ class AdamW : public Optimizer {
     const double correction2 = 1.0 - std::pow(options_.beta2, step);
     for (size_t i = 0; i < parameters_.size(); ++i) {
       at::Tensor parameter = parameters_[i].second;
-      const at::Tensor grad = parameter.grad();
-      if (!grad.defined()) continue;
-      if (parameter.dim() >= 2) parameter.mul_(1.0 - lr * options_.decay);
+      if (!parameter.grad().defined()) continue;
+      const at::Tensor grad = parameter.grad().to(at::kFloat);
+      at::Tensor weight = weights_[i];
+      if (weight.dim() >= 2) weight.mul_(1.0 - lr * options_.decay);
       first_[i].mul_(options_.beta1).add_(grad, 1.0 - options_.beta1);
       second_[i].mul_(options_.beta2).addcmul_(grad, grad, 1.0 - options_.beta2);
       const at::Tensor spread = second_[i].sqrt().div_(std::sqrt(correction2)).add_(options_.eps);
-      parameter.addcdiv_(first_[i], spread, -lr / correction1);
+      weight.addcdiv_(first_[i], spread, -lr / correction1);
+      if (IsCopy(i)) parameter.copy_(weight);
     }
   }
 
@@ -41,13 +44,17 @@ class AdamW : public Optimizer {
     for (size_t i = 0; i < parameters_.size(); ++i) {
       state.emplace_back("adamw.first." + parameters_[i].first, first_[i]);
       state.emplace_back("adamw.second." + parameters_[i].first, second_[i]);
+      if (IsCopy(i)) state.emplace_back("adamw.weight." + parameters_[i].first, weights_[i]);
     }
     return state;
   }
 
  private:
+  bool IsCopy(size_t i) const { return parameters_[i].second.scalar_type() != at::kFloat; }
+
   AdamWOptions options_;
   NamedTensors parameters_;
+  std::vector<at::Tensor> weights_;         // what is trained, fp32
   std::vector<at::Tensor> first_, second_;  // moments, one a parameter
 };
 

@@ -28,7 +28,9 @@ class Optimizer {
   virtual NamedTensors State() const = 0;
 };
 
-// Decay acts on parameters of two or more dimensions. The tensors are shared, not copied.
+// Decay acts on parameters of two or more dimensions. The tensors are shared, not copied. A
+// parameter of a narrower type than fp32 is trained as an fp32 copy, part of the state, and rounded
+// from that after each step.
 std::unique_ptr<Optimizer> MakeAdamW(const NamedTensors& parameters, const AdamWOptions& options);
 
 // REQUIRES: every parameter is a matrix.

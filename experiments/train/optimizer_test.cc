@@ -58,6 +58,22 @@ TEST(AdamWTest, EqualsTorchOptim) {
   EXPECT_LT((vector - expected_vector).abs().max().item<float>(), 1e-6);
 }
 
+TEST(AdamWTest, StepsTooSmallForBf16AddUpInTheFp32Copy) {
+  // bf16 has a spacing of 2^-7 at 1: a step of 0.001 alone is lost, ten of them are not.
+  const at::Tensor narrow = at::ones({2}, at::kBFloat16);
+  const at::Tensor wide = at::ones({2});
+  const auto narrow_adamw = MakeAdamW({{"p", narrow}}, {.lr = 0.001});
+  const auto wide_adamw = MakeAdamW({{"p", wide}}, {.lr = 0.001});
+  for (int64_t step = 1; step <= 10; ++step) {
+    SetGrad(narrow, at::ones({2}, at::kBFloat16));
+    SetGrad(wide, at::ones({2}));
+    narrow_adamw->Step(step, 1.0);
+    wide_adamw->Step(step, 1.0);
+  }
+  EXPECT_TRUE(narrow.equal(wide.to(at::kBFloat16)));
+  EXPECT_LT(narrow[0].item<float>(), 1.0f);
+}
+
 TEST(AdamWTest, AParameterWithoutGradientStays) {
   const at::Tensor parameter = at::ones({2, 2});
   MakeAdamW({{"p", parameter}}, {.lr = 0.1, .decay = 0.1})->Step(1, 1.0);

@@ -3,6 +3,7 @@
 #include <yaml-cpp/yaml.h>
 
 #include <limits>
+#include <map>
 #include <numeric>
 #include <set>
 #include <string>
@@ -151,6 +152,37 @@ void ReadTraining(FieldReader& fields, TrainingOptions& training) {
   ReadAdamW(fields, training.adamw);
 }
 
+// One of `names`, each with its value; `value` stays as it is if the field is absent.
+template <typename T>
+void ReadChoice(FieldReader& fields, const std::string& name,
+                const std::map<std::string, T>& choices, T& value) {
+  std::string text;
+  fields.Optional(name, text);
+  if (text.empty()) return;
+  const auto choice = choices.find(text);
+  if (choice != choices.end()) {
+    value = choice->second;
+    return;
+  }
+  const auto append_name = [](std::string* out, const auto& entry) { *out += entry.first; };
+  fields.Fail(absl::StrCat(fields.where(), ".", name, ": '", text, "', expected one of ",
+                           absl::StrJoin(choices, ", ", append_name)));
+}
+
+void ReadNoise(FieldReader& fields, std::optional<CodecNoise>& noise) {
+  FieldReader child = fields.Child("noise");
+  CodecNoise read;
+  child.Optional("bits", read.bits);
+  child.Optional("prune_probability", read.prune_probability, kShare);
+  child.Optional("min_keep_ratio", read.min_keep_ratio, kShare);
+  for (const int32_t bits : read.bits) {
+    if ((bits >= 1 && bits <= 8) || bits == 16) continue;
+    child.Fail(absl::StrCat(child.where(), ".bits: ", bits, ", expected 1 to 8 or 16"));
+  }
+  fields.Update(child.Finish());
+  if (!read.bits.empty()) noise = read;
+}
+
 absl::StatusOr<YAML::Node> ParseYaml(const std::filesystem::path& path) {
   ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
   try {
@@ -193,6 +225,18 @@ absl::StatusOr<FuserRecipe> ReadFuserRecipe(const std::filesystem::path& path) {
   fields.OptionalPath("sharer", recipe.sharer);
   fields.OptionalPath("fuser", recipe.fuser);
   fields.Optional("mapping", recipe.mapping);
+  ReadChoice<std::string>(fields, "alignment", {{"same_ids", "same_ids"}, {"span", "span"}},
+                          recipe.alignment);
+  ReadChoice<at::ScalarType>(fields, "dtype", {{"fp32", at::kFloat}, {"bf16", at::kBFloat16}},
+                             recipe.dtype);
+  ReadChoice<at::ScalarType>(fields, "file_dtype",
+                             {{"fp32", at::kFloat}, {"fp16", at::kHalf}, {"bf16", at::kBFloat16}},
+                             recipe.file_dtype);
+  ReadChoice<FuserTraining::Sharer>(fields, "sharer_cache",
+                                    {{"prompt", FuserTraining::Sharer::kPrompt},
+                                     {"zero_cache", FuserTraining::Sharer::kZeroCache}},
+                                    recipe.sharer_cache);
+  ReadNoise(fields, recipe.noise);
   fields.Optional("hidden_dim", recipe.hidden_dim, kAtLeastOne);
   fields.Optional("intermediate_dim", recipe.intermediate_dim, kAtLeastOne);
   fields.Optional("num_blocks", recipe.num_blocks, {3, 1024});

@@ -5,10 +5,12 @@
 #include <filesystem>
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "experiments/train/objective.h"
 
 namespace qc2c {
 
@@ -70,11 +72,19 @@ struct FuserRecipe {
   std::filesystem::path sharer;
   std::filesystem::path fuser;  // written: config.json and final/
   std::string mapping = "last_aligned";
+  // same_ids: both models read the documents' ids. span: every document has the sharer's own.
+  std::string alignment = "same_ids";
   int32_t hidden_dim = 1024;
   int32_t intermediate_dim = 1024;
   int32_t num_blocks = 3;
   double initial_temperature = 1.0;  // of the gates, annealed exponentially over the run
   double final_temperature = 0.001;
+  // Of both models and of the arithmetic. Below fp32 the weights of the fuser that are trained are
+  // kept in fp32 beside the rounded ones that compute.
+  at::ScalarType dtype = at::kFloat;
+  at::ScalarType file_dtype = at::kHalf;  // of the tensors in the written files
+  FuserTraining::Sharer sharer_cache = FuserTraining::Sharer::kPrompt;
+  std::optional<CodecNoise> noise;
 };
 
 // INVALID_ARGUMENT naming file and field for a field that is unknown, missing, of the wrong type or

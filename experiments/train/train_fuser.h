@@ -19,9 +19,11 @@ struct CheckRequest {
   std::filesystem::path documents;
   int threads = 1;
   std::string device = "cpu";
+  at::ScalarType dtype = at::kFloat;  // of the models and the fuser
 };
 
-// By setting ("receiver", "sharer", "fused"), the share of right answers by kind of document.
+// By setting ("receiver", "sharer", "fused", "zero_cache"), the share of right answers by kind of
+// document.
 absl::StatusOr<std::map<std::string, Accuracy>> CheckModels(const CheckRequest& request);
 
 }  // namespace qc2c

@@ -54,10 +54,10 @@ absl::Status Train(const LmRecipe& recipe) {
   const TrainingOptions& training = recipe.training;
   ASSIGN_OR_RETURN(const ModelConfig config, ModelConfig::Load(recipe.model));
   ASSIGN_OR_RETURN(const DocumentPools documents,
-                   ReadDocuments(training.documents, config.vocab_size));
+                   ReadDocuments(training.documents, {config.vocab_size}));
   DocumentPools check_documents;
   if (!training.check_documents.empty()) {
-    ASSIGN_OR_RETURN(check_documents, ReadDocuments(training.check_documents, config.vocab_size));
+    ASSIGN_OR_RETURN(check_documents, ReadDocuments(training.check_documents, {config.vocab_size}));
   }
   at::set_num_threads(training.threads);
   ASSIGN_OR_RETURN(Model model, Model::Create(config, {at::Device(training.device), at::kFloat}));

@@ -153,7 +153,7 @@ TEST(TrainLmTest, LearnsEightFactsAndWritesWeightsThatLoad) {
   ASSERT_TRUE(TrainLm(recipe).ok());
   const auto model = Model::Load(folder, {});
   ASSERT_TRUE(model.ok()) << model.status();
-  const auto documents = ReadDocuments(recipe.training.documents, 40);
+  const auto documents = ReadDocuments(recipe.training.documents, {40});
   ASSERT_TRUE(documents.ok());
   const auto accuracy = CheckAlone(*model, *documents);
   ASSERT_TRUE(accuracy.ok()) << accuracy.status();
