@@ -99,19 +99,6 @@ SharerCache SharerCacheBuilder::Build() const {
   return cache;
 }
 
-KvCache SelectRows(const KvCache& cache, const std::vector<int64_t>& rows) {
-  const at::Tensor index = at::tensor(rows, at::kLong).to(cache.valid.device());
-  KvCache selected;
-  for (const at::Tensor& keys : cache.keys) selected.keys.push_back(keys.index_select(0, index));
-  for (const at::Tensor& values : cache.values) {
-    selected.values.push_back(values.index_select(0, index));
-  }
-  selected.valid = cache.valid.index_select(0, index);
-  selected.positions = cache.positions.index_select(0, index);
-  selected.lengths = cache.lengths.index_select(0, index);
-  return selected;
-}
-
 bool RowChanged(const KvCache& before, const KvCache& after, int64_t row) {
   for (size_t layer = 0; layer < before.keys.size(); ++layer) {
     if (!before.keys[layer][row].equal(after.keys[layer][row])) return true;

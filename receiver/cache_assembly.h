@@ -47,9 +47,6 @@ class SharerCacheBuilder {
   at::Tensor selected_;  // [B, T] bool
 };
 
-// The given rows of a cache, in this order.
-KvCache SelectRows(const KvCache& cache, const std::vector<int64_t>& rows);
-
 // Whether row `row` differs between the two caches in any layer.
 bool RowChanged(const KvCache& before, const KvCache& after, int64_t row);
 

@@ -111,18 +111,6 @@ absl::Status CheckOptionIds(const Options& options, int64_t batch, const ModelCo
   return absl::OkStatus();
 }
 
-KvCache TakeRows(const KvCache& cache, const at::Tensor& rows) {
-  KvCache taken;
-  for (const at::Tensor& keys : cache.keys) taken.keys.push_back(keys.index_select(0, rows));
-  for (const at::Tensor& values : cache.values) {
-    taken.values.push_back(values.index_select(0, rows));
-  }
-  taken.valid = cache.valid.index_select(0, rows);
-  taken.positions = cache.positions.index_select(0, rows);
-  taken.lengths = cache.lengths.index_select(0, rows);
-  return taken;
-}
-
 // log p of `ids` [N, T] under hidden states [N, T, C] -> [N, T] fp32.
 at::Tensor LogProbabilities(const Model& model, const at::Tensor& hidden, const at::Tensor& ids) {
   return at::log_softmax(model.Logits(hidden).to(at::kFloat), -1)
@@ -181,7 +169,7 @@ absl::Status AddLaterIds(const Model& model, const KvCache& cache, const Options
   }
   if (places.empty()) return absl::OkStatus();
   const at::Device device = model.options().device;
-  const KvCache past = TakeRows(cache, at::tensor(rows, at::kLong).to(device));
+  const KvCache past = SelectRows(cache, rows);
   const TokenBatch batch = TokenBatch::FromSequences(inputs, device);
   ASSIGN_OR_RETURN(const ForwardResult result, model.Forward(batch, &past));
   const at::Tensor found =

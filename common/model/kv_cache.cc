@@ -73,6 +73,19 @@ at::Tensor LastHidden(const at::Tensor& hidden, const at::Tensor& lengths) {
   return hidden.index({rows, lengths - 1});
 }
 
+KvCache SelectRows(const KvCache& cache, const std::vector<int64_t>& rows) {
+  const at::Tensor index = at::tensor(rows, at::kLong).to(cache.valid.device());
+  KvCache selected;
+  for (const at::Tensor& keys : cache.keys) selected.keys.push_back(keys.index_select(0, index));
+  for (const at::Tensor& values : cache.values) {
+    selected.values.push_back(values.index_select(0, index));
+  }
+  selected.valid = cache.valid.index_select(0, index);
+  selected.positions = cache.positions.index_select(0, index);
+  selected.lengths = cache.lengths.index_select(0, index);
+  return selected;
+}
+
 KvCacheView ViewOfRow(const KvCache& cache, int64_t row, int64_t num_tokens,
                       const std::vector<int32_t>& layers, const KvLayout& layout) {
   KvCacheView view;

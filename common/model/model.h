@@ -114,6 +114,9 @@ class Model {
 // The hidden state of each row's last token: [B, T, C], lengths [B] -> [B, C].
 at::Tensor LastHidden(const at::Tensor& hidden, const at::Tensor& lengths);
 
+// The given rows of a cache, in this order; a row may repeat.
+KvCache SelectRows(const KvCache& cache, const std::vector<int64_t>& rows);
+
 // Row `row` of a cache as plain memory of its first `num_tokens` slots. The view borrows from
 // `cache`. Layers not listed in `layers` are absent. REQUIRES: those slots are valid.
 KvCacheView ViewOfRow(const KvCache& cache, int64_t row, int64_t num_tokens,

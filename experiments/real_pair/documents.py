@@ -1,11 +1,15 @@
 #!/usr/bin/env python3
-"""Training documents for a fuser between two real models: multiple-choice questions and their letters.
+"""Training documents for a fuser between two real models: multiple-choice questions, in two styles.
 
-Reads the training splits of OpenBookQA, ARC and, where they are there, CommonsenseQA and SciQ from a
-folder (JSON lines {"id", "question", "choices": {"A": ...}, "answer"}), drops every question whose
-normalised text occurs in a validation or test split of the same folder, and writes documents of token
-ids as experiments/train/documents.h describes them. Prompt, template and tokens are the receiver's; a
-sharer with another tokenizer reads the same rendered text as its own tokens.
+  letter  the chat prompt of experiments/prompts/c2c_mc.yaml; the reply is the letter
+  fact    the plain prompt of experiments/prompts/fact_options.yaml; the sharer alone reads a fact in
+          front of it, and the answer is one of the option texts
+
+Reads training splits from a folder (JSON lines {"id", "question", "choices": {"A": ...}, "answer",
+"fact"?}), drops every question whose normalised text occurs in a validation or test split of a benchmark
+in the same folder, and writes documents of token ids as experiments/train/documents.h describes them.
+Prompt, template and tokens are the receiver's; a sharer with another tokenizer reads the same rendered
+text as its own tokens.
 
 The folder is only read. Nothing of it is kept in the project.
 """
@@ -26,7 +30,12 @@ PROMPT = (
     "- Do not include any explanations, additional text, or punctuation besides the answer.\n\n"
     "The correct answer is"
 )
+FACT_PROMPT = "Question: {question}\n{choices}Answer:"
+FACT_CONTEXT = "Fact: {fact}.\n"
+FACT_WORDS = 50  # a supporting passage is cut to so many
+FACT_SHUFFLES = 3  # orders of the options of each question
 LETTERS = "ABCD"
+BENCHMARKS = ("openbookqa", "arc_challenge", "arc_easy", "commonsenseqa", "mmlu")
 LENGTH_BUCKETS = 4  # documents of like length share a batch: kinds length_0 .. length_3
 
 
@@ -45,21 +54,36 @@ def find_split(folder, split):
     return sorted(p for p in folder.rglob(f"*_{split}.jsonl*") if p.suffix in (".jsonl", ".gz"))
 
 
-def training_questions(folder, names):
+def named(paths, names):
+    return [path for path in paths if path.name.startswith(tuple(names))]
+
+
+def held_out_questions(folder):
     held_out = set()
     for split in ("validation", "test"):
-        for path in find_split(folder, split):
+        for path in named(find_split(folder, split), BENCHMARKS):
             held_out.update(normalised(row["question"]) for row in read_questions(path))
-    kept, dropped = [], 0
-    for path in find_split(folder, "train"):
-        if not any(path.name.startswith(name) for name in names):
-            continue
-        for row in read_questions(path):
-            if normalised(row["question"]) in held_out:
-                dropped += 1
-            elif row["answer"] in row["choices"]:
-                kept.append(row)
-    return kept, dropped
+    return held_out
+
+
+def drop_held_out(rows, held_out):
+    kept = [row for row in rows if normalised(row["question"]) not in held_out]
+    return [row for row in kept if row["answer"] in row["choices"]], len(rows) - len(kept)
+
+
+def letter_questions(folder):
+    names = ("openbookqa", "arc_challenge", "arc_easy", "commonsenseqa", "sciq")
+    return [row for path in named(find_split(folder, "train"), names) for row in read_questions(path)]
+
+
+def fact_questions(folder):
+    """OpenBookQA with its gold facts. SciQ has passages for validation and test alone; neither is a
+    benchmark here, so both train."""
+    paths = named(find_split(folder, "train"), ["openbookqa"])
+    for split in ("validation", "test"):
+        paths += named(find_split(folder, split), ["sciq"])
+    rows = [row for path in paths for row in read_questions(path) if row.get("fact")]
+    return rows * FACT_SHUFFLES
 
 
 def four_options(row, letter, rng):
@@ -72,17 +96,43 @@ def four_options(row, letter, rng):
     return options, LETTERS[options.index(right)]
 
 
-def letter_text(row, letter, rng, tokenizer):
-    options, answer = four_options(row, letter, rng)
-    choices = "".join(f"{key}. {text}\n" for key, text in zip(LETTERS, options))
-    message = PROMPT.format(question=row["question"], choices=choices)
-    prompt = tokenizer.apply_chat_template(
-        [{"role": "user", "content": message}],
-        tokenize=False,
-        add_generation_prompt=True,
-        enable_thinking=False,
-    )
-    return prompt, answer, tokenizer.eos_token
+class LetterStyle:
+    questions = staticmethod(letter_questions)
+
+    def __init__(self, tokenizer):
+        self.tokenizer = tokenizer
+
+    def make(self, row, options, answer):
+        """Context of the sharer, shared prompt, and how the document ends."""
+        choices = "".join(f"{key}. {text}\n" for key, text in zip(LETTERS, options))
+        message = PROMPT.format(question=row["question"], choices=choices)
+        prompt = self.tokenizer.apply_chat_template(
+            [{"role": "user", "content": message}],
+            tokenize=False,
+            add_generation_prompt=True,
+            enable_thinking=False,
+        )
+        return "", prompt, {"reply": answer + self.tokenizer.eos_token}
+
+
+class FactStyle:
+    questions = staticmethod(fact_questions)
+
+    def __init__(self, tokenizer):
+        self.tokenizer = tokenizer
+
+    def make(self, row, options, answer):
+        choices = "".join(f"{key}. {text}\n" for key, text in zip(LETTERS, options))
+        fact = " ".join(row["fact"].split()[:FACT_WORDS])
+        prompt = FACT_PROMPT.format(question=row["question"], choices=choices)
+        return (
+            FACT_CONTEXT.format(fact=fact),
+            prompt,
+            {"options": [f" {text}" for text in options], "answer": LETTERS.index(answer)},
+        )
+
+
+STYLES = {"letter": LetterStyle, "fact": FactStyle}
 
 
 def span_tokens(receiver_ends, sharer_ends):
@@ -101,15 +151,19 @@ def encode(tokenizer, text):
     return encoded["input_ids"], [end for _, end in encoded["offset_mapping"]]
 
 
-def make_document(prompt, answer, end_of_turn, receiver, sharer, max_tokens):
+def make_document(context, prompt, ending, receiver, sharer, max_tokens):
     ids, ends = encode(receiver, prompt)
     if len(ids) > max_tokens:
         return None
-    reply, _ = encode(receiver, answer + end_of_turn)
-    document = {"segments": [[ids, 0.0], [reply, 1.0]]}
+    document = {"segments": [[ids, 0.0]]}
+    if "reply" in ending:
+        document["segments"].append([encode(receiver, ending["reply"])[0], 1.0])
+    else:
+        document["options"] = [encode(receiver, text)[0] for text in ending["options"]]
+        document["answer"] = ending["answer"]
     if sharer is not None:
-        sharer_ids, sharer_ends = encode(sharer, prompt)
-        tokens = span_tokens(ends[:-1], sharer_ends)
+        sharer_ids, sharer_ends = encode(sharer, context + prompt)
+        tokens = span_tokens(ends[:-1], [end - len(context) for end in sharer_ends])
         document["sharer"] = {"ids": sharer_ids[: tokens[-1] + 1], "tokens": tokens}
     return document
 
@@ -134,15 +188,12 @@ def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data", type=Path, required=True, help="folder with the splits")
     parser.add_argument("--receiver", type=Path, required=True, help="model folder")
-    parser.add_argument("--sharer", type=Path, help="model folder, if its tokenizer is another one")
+    parser.add_argument(
+        "--sharer", type=Path, help="model folder, if its tokenizer is another one or style is fact"
+    )
+    parser.add_argument("--style", choices=STYLES, default="letter")
     parser.add_argument("--out", type=Path, required=True, help="training documents, JSON lines")
     parser.add_argument("--check-out", type=Path, help="OpenBookQA and ARC-Challenge validation")
-    parser.add_argument(
-        "--datasets",
-        nargs="+",
-        default=["openbookqa", "arc_challenge", "arc_easy", "commonsenseqa", "sciq"],
-        help="names that a split's file begins with",
-    )
     parser.add_argument("--max-tokens", type=int, default=230, help="longer prompts are dropped")
     parser.add_argument("--seed", type=int, default=1)
     return parser.parse_args()
@@ -152,34 +203,39 @@ def main():
     from transformers import AutoTokenizer
 
     flags = parse_arguments()
+    if flags.style == "fact" and not flags.sharer:
+        sys.exit("--sharer: style fact needs it, since the sharer reads more than the receiver")
     rng = random.Random(flags.seed)
     receiver = AutoTokenizer.from_pretrained(flags.receiver)
     sharer = AutoTokenizer.from_pretrained(flags.sharer) if flags.sharer else None
+    style = STYLES[flags.style](receiver)
 
     def documents_of(rows):
         made, too_long = [], 0
         for index, row in enumerate(rows):
-            text = letter_text(row, LETTERS[index % len(LETTERS)], rng, receiver)
-            document = make_document(*text, receiver, sharer, flags.max_tokens)
+            options = four_options(row, LETTERS[index % len(LETTERS)], rng)
+            document = make_document(*style.make(row, *options), receiver, sharer, flags.max_tokens)
             too_long += document is None
             if document is not None:
                 made.append(document)
         return made, too_long
 
-    rows, dropped = training_questions(flags.data, flags.datasets)
+    rows, dropped = drop_held_out(style.questions(flags.data), held_out_questions(flags.data))
     rng.shuffle(rows)
     documents, too_long = documents_of(rows)
     if not documents:
-        sys.exit(f"{flags.data}: no training split of {', '.join(flags.datasets)}")
+        sys.exit(f"{flags.data}: no training questions for style {flags.style}")
     write_documents(flags.out, assign_buckets(documents))
-    print(f"{len(documents)} documents; dropped: {dropped} also in a test or validation split, {too_long} too long")
+    print(
+        f"{len(documents)} documents; dropped: {dropped} also in a validation or test split, "
+        f"{too_long} too long"
+    )
     if flags.check_out:
         checks = []
-        for name in ("openbookqa", "arc_challenge"):
-            for path in find_split(flags.data, "validation"):
-                if path.name.startswith(name):
-                    made, _ = documents_of(read_questions(path))
-                    checks += [{"kind": name, **document} for document in made]
+        for path in named(find_split(flags.data, "validation"), ("openbookqa", "arc_challenge")):
+            rows = [row for row in read_questions(path) if flags.style == "letter" or row.get("fact")]
+            kind = path.name.split("_validation")[0]
+            checks += [{"kind": kind, **document} for document in documents_of(rows)[0]]
         write_documents(flags.check_out, checks)
         print(f"{len(checks)} documents to check with")
 

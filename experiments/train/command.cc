@@ -6,6 +6,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -24,6 +25,7 @@ struct Overrides {
   std::string config;
   std::string documents, check_documents, state, device;
   std::string model, receiver, sharer, fuser;
+  std::optional<FuserTraining::Sharer> sharer_cache;
   int threads = 0;
   std::function<bool()> stop_requested;
 };
@@ -77,6 +79,7 @@ absl::Status RunFuser(const Overrides& flags) {
   RETURN_IF_ERROR(Override("receiver", flags.receiver, recipe.receiver));
   RETURN_IF_ERROR(Override("sharer", flags.sharer, recipe.sharer));
   RETURN_IF_ERROR(Override("fuser", flags.fuser, recipe.fuser));
+  recipe.sharer_cache = flags.sharer_cache.value_or(recipe.sharer_cache);
   return TrainFuser(recipe);
 }
 
@@ -109,6 +112,12 @@ void AddTrainCommand(CLI::App& app, std::function<bool()> stop_requested, absl::
   fuser->add_option("--receiver", flags->receiver, "Model folder of the receiver");
   fuser->add_option("--sharer", flags->sharer, "Model folder of the sharer");
   fuser->add_option("--fuser", flags->fuser, "Folder to write the fuser to");
+  fuser
+      ->add_option("--sharer-cache", flags->sharer_cache,
+                   "prompt, or zero_cache for a control that never sees the sharer")
+      ->transform(CLI::CheckedTransformer(std::map<std::string, FuserTraining::Sharer>{
+          {"prompt", FuserTraining::Sharer::kPrompt},
+          {"zero_cache", FuserTraining::Sharer::kZeroCache}}));
   fuser->callback([flags, result] { *result = RunFuser(*flags); });
 
   auto request = std::make_shared<CheckRequest>();

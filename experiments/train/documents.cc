@@ -59,6 +59,25 @@ absl::Status AddSharer(const Json& sharer, int32_t vocab_size, Document& documen
                    document.prompt_length - 1, ", the fused tokens"));
 }
 
+absl::Status AddOptions(const Json& json, int32_t vocab_size, Document& document) {
+  const Json& options = json.at("options");
+  if (!options.is_array() || options.size() < 2) {
+    return absl::InvalidArgumentError("field options: expected a list of at least two");
+  }
+  for (const Json& option : options) {
+    RETURN_IF_ERROR(
+        AppendIndices("field options: id", option, vocab_size, document.options.emplace_back()));
+    if (document.options.back().empty()) {
+      return absl::InvalidArgumentError("field options: an option has no ids");
+    }
+  }
+  std::vector<int32_t> answer;
+  RETURN_IF_ERROR(AppendIndices("field answer", Json::array({json.value("answer", Json())}),
+                                std::ssize(document.options), answer));
+  document.answer = answer.front();
+  return absl::OkStatus();
+}
+
 absl::Status AddDocument(const std::string& line, VocabSizes vocab, DocumentPools& pools) {
   const Json json = Json::parse(line, nullptr, /*allow_exceptions=*/false);
   if (!json.is_object()) return absl::InvalidArgumentError("expected a JSON object");
@@ -76,14 +95,25 @@ absl::Status AddDocument(const std::string& line, VocabSizes vocab, DocumentPool
   }
   int64_t prompt = 0;
   while (prompt < std::ssize(document.weights) && document.weights[prompt] == 0.0f) ++prompt;
-  if (prompt == std::ssize(document.weights)) {
+  if (json.contains("options")) {
+    if (prompt < std::ssize(document.weights) || prompt == 0) {
+      return absl::InvalidArgumentError("field segments: with options, expected weights of 0 only");
+    }
+    RETURN_IF_ERROR(AddOptions(json, vocab.model, document));
+  } else if (prompt == std::ssize(document.weights)) {
     return absl::InvalidArgumentError("field segments: no token has a positive weight");
   }
   document.prompt_length = prompt;
   if (const auto sharer = json.find("sharer"); sharer != json.end()) {
     RETURN_IF_ERROR(AddSharer(*sharer, vocab.sharer, document));
   }
-  pools[kind->get<std::string>()].push_back(std::move(document));
+  std::vector<Document>& pool = pools[kind->get<std::string>()];
+  if (!pool.empty() && pool.front().options.empty() != document.options.empty()) {
+    return absl::InvalidArgumentError(absl::StrCat("field options: kind '",
+                                                   kind->get<std::string>(),
+                                                   "' has documents with and without"));
+  }
+  pool.push_back(std::move(document));
   return absl::OkStatus();
 }
 

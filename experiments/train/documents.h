@@ -3,7 +3,9 @@
 // tokens (experiments/real_pair/documents.py) a line also has
 //   "sharer": {"ids": [...], "tokens": [...]}
 // the sharer's own tokens of the prompt, and for each fused receiver token the index of the sharer
-// token that it takes.
+// token that it takes. Where the answer is one of several texts, the segments are the prompt alone,
+// of weight 0, and a line has
+//   "options": [[ids...], ...], "answer": 1
 #pragma once
 
 #include <cstdint>
@@ -19,10 +21,13 @@ namespace qc2c {
 struct Document {
   std::vector<int32_t> ids;
   std::vector<float> weights;  // one an id: the loss weight of predicting it, >= 0
-  int64_t prompt_length = 0;   // ids before the first one with a positive weight
+  int64_t prompt_length = 0;   // ids before the first one with a positive weight; all with options
   // Both empty: the sharer reads the same ids.
   std::vector<int32_t> sharer_ids;
   std::vector<int32_t> sharer_tokens;  // one a fused token, each an index into sharer_ids
+  // What may follow the prompt, if the answer is chosen among texts; `answer` is the right one.
+  std::vector<std::vector<int32_t>> options;
+  int32_t answer = 0;
 
   // The prompt without its last token, which a fuser does not touch.
   std::vector<int32_t> FusedPrompt() const {

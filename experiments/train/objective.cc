@@ -6,6 +6,7 @@
 #include <functional>
 
 #include "common/base/status_macros.h"
+#include "experiments/train/option_scores.h"
 
 namespace qc2c {
 namespace {
@@ -63,6 +64,12 @@ std::vector<int64_t> LastPromptTokens(const DocumentBatch& batch) {
   std::vector<int64_t> starts;
   for (const Document* document : batch) starts.push_back(document->prompt_length - 1);
   return starts;
+}
+
+TokenBatch FusedPrompts(const DocumentBatch& batch, at::Device device) {
+  std::vector<std::vector<int32_t>> prompts;
+  for (const Document* document : batch) prompts.push_back(document->FusedPrompt());
+  return TokenBatch::FromSequences(prompts, device);
 }
 
 bool ReadsOwnTokens(const DocumentBatch& batch) {
@@ -123,9 +130,7 @@ absl::StatusOr<SharerCache> SharePrompts(const Model& sharer, const LayerMap& la
 
 absl::StatusOr<KvCache> FusePrompts(const Model& receiver, const Model& sharer, const Fuser& fuser,
                                     const FuserTraining& training, const DocumentBatch& batch) {
-  std::vector<std::vector<int32_t>> prompts;
-  for (const Document* document : batch) prompts.push_back(document->FusedPrompt());
-  const TokenBatch tokens = TokenBatch::FromSequences(prompts, receiver.options().device);
+  const TokenBatch tokens = FusedPrompts(batch, receiver.options().device);
   SharerCache shared;
   KvCache own;
   {
@@ -139,10 +144,32 @@ absl::StatusOr<KvCache> FusePrompts(const Model& receiver, const Model& sharer, 
   return fuser.Fuse(shared, own, training.options);
 }
 
-using AnswerCheck = std::function<absl::StatusOr<at::Tensor>(const DocumentBatch&)>;
+// Makes the cache of a batch's prompts but their last tokens.
+using CacheOf = std::function<absl::StatusOr<KvCache>(const DocumentBatch&)>;
 
-// `logits_of` maps a batch to the [B, V] logits of each document's first answer token.
-absl::StatusOr<Accuracy> CheckAnswers(const DocumentPools& pools, const AnswerCheck& logits_of) {
+// Whether each document is answered right behind its cache: by the right option, or by a first
+// token that is the argmax over the whole vocabulary.
+absl::StatusOr<at::Tensor> RightAnswers(const Model& model, const KvCache& cache,
+                                        const DocumentBatch& batch) {
+  std::vector<int64_t> right;
+  if (!batch.front()->options.empty()) {
+    for (const Document* document : batch) right.push_back(document->answer);
+    ASSIGN_OR_RETURN(const at::Tensor scores, OptionScores(model, cache, batch));
+    return scores.argmax(-1).cpu().eq(at::tensor(right, at::kLong));
+  }
+  std::vector<std::vector<int32_t>> last;
+  for (const Document* document : batch) {
+    last.push_back({document->ids[document->prompt_length - 1]});
+    right.push_back(document->ids[document->prompt_length]);
+  }
+  const TokenBatch tokens = TokenBatch::FromSequences(last, model.options().device);
+  ASSIGN_OR_RETURN(const ForwardResult run, model.Forward(tokens, &cache));
+  const at::Tensor logits = model.Logits(LastHidden(run.hidden, tokens.lengths));
+  return logits.argmax(-1).cpu().eq(at::tensor(right, at::kLong));
+}
+
+absl::StatusOr<Accuracy> CheckAnswers(const Model& model, const DocumentPools& pools,
+                                      const CacheOf& cache_of) {
   const at::NoGradGuard no_grad;
   Accuracy accuracy;
   for (const auto& [kind, documents] : pools) {
@@ -152,12 +179,9 @@ absl::StatusOr<Accuracy> CheckAnswers(const DocumentPools& pools, const AnswerCh
       for (size_t i = begin; i < std::min(begin + kCheckBatch, documents.size()); ++i) {
         batch.push_back(&documents[i]);
       }
-      ASSIGN_OR_RETURN(const at::Tensor logits, logits_of(batch));
-      const at::Tensor best = logits.argmax(-1).to(at::kCPU);
-      for (size_t row = 0; row < batch.size(); ++row) {
-        correct += best[static_cast<int64_t>(row)].item<int64_t>() ==
-                   batch[row]->ids[batch[row]->prompt_length];
-      }
+      ASSIGN_OR_RETURN(const KvCache cache, cache_of(batch));
+      ASSIGN_OR_RETURN(const at::Tensor right, RightAnswers(model, cache, batch));
+      correct += right.sum().item<int64_t>();
     }
     accuracy[kind] = static_cast<double>(correct) / static_cast<double>(documents.size());
   }
@@ -176,6 +200,10 @@ absl::StatusOr<at::Tensor> LanguageModelLoss(const Model& model, const DocumentB
 absl::StatusOr<at::Tensor> FuserLoss(const Model& receiver, const Model& sharer, const Fuser& fuser,
                                      const FuserTraining& training, const DocumentBatch& batch) {
   ASSIGN_OR_RETURN(const KvCache cache, FusePrompts(receiver, sharer, fuser, training, batch));
+  if (!batch.front()->options.empty()) {
+    ASSIGN_OR_RETURN(const at::Tensor scores, OptionScores(receiver, cache, batch));
+    return OptionLoss(scores, batch);
+  }
   const std::vector<int64_t> starts = LastPromptTokens(batch);
   const TokenBatch tokens = RunTokens(batch, starts, receiver.options().device);
   ASSIGN_OR_RETURN(const ForwardResult run, receiver.Forward(tokens, &cache));
@@ -184,28 +212,18 @@ absl::StatusOr<at::Tensor> FuserLoss(const Model& receiver, const Model& sharer,
 }
 
 absl::StatusOr<Accuracy> CheckAlone(const Model& model, const DocumentPools& pools) {
-  return CheckAnswers(pools, [&](const DocumentBatch& batch) -> absl::StatusOr<at::Tensor> {
-    std::vector<std::vector<int32_t>> prompts;
-    for (const Document* document : batch) {
-      prompts.emplace_back(document->ids.begin(), document->ids.begin() + document->prompt_length);
-    }
-    const TokenBatch tokens = TokenBatch::FromSequences(prompts, model.options().device);
-    ASSIGN_OR_RETURN(const ForwardResult run, model.Forward(tokens, nullptr));
-    return model.Logits(LastHidden(run.hidden, tokens.lengths));
+  return CheckAnswers(model, pools, [&](const DocumentBatch& batch) -> absl::StatusOr<KvCache> {
+    const TokenBatch tokens = FusedPrompts(batch, model.options().device);
+    ASSIGN_OR_RETURN(ForwardResult run, model.Forward(tokens, nullptr));
+    return std::move(run.cache);
   });
 }
 
 absl::StatusOr<Accuracy> CheckFused(const Model& receiver, const Model& sharer, const Fuser& fuser,
                                     FuserTraining::Sharer kind, const DocumentPools& pools) {
   const FuserTraining serving{.options = {}, .sharer = kind, .noise = {}};
-  return CheckAnswers(pools, [&](const DocumentBatch& batch) -> absl::StatusOr<at::Tensor> {
-    ASSIGN_OR_RETURN(const KvCache cache, FusePrompts(receiver, sharer, fuser, serving, batch));
-    std::vector<std::vector<int32_t>> last;
-    for (const Document* document : batch)
-      last.push_back({document->ids[document->prompt_length - 1]});
-    const TokenBatch tokens = TokenBatch::FromSequences(last, receiver.options().device);
-    ASSIGN_OR_RETURN(const ForwardResult run, receiver.Forward(tokens, &cache));
-    return receiver.Logits(LastHidden(run.hidden, tokens.lengths));
+  return CheckAnswers(receiver, pools, [&](const DocumentBatch& batch) {
+    return FusePrompts(receiver, sharer, fuser, serving, batch);
   });
 }
 

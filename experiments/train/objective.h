@@ -34,7 +34,9 @@ struct FuserTraining {
 absl::StatusOr<at::Tensor> FuserLoss(const Model& receiver, const Model& sharer, const Fuser& fuser,
                                      const FuserTraining& training, const DocumentBatch& batch);
 
-// By kind, the share of documents whose first answer token is the argmax over the whole vocabulary.
+// By kind, the share of documents whose first answer token is the argmax over the whole vocabulary,
+// or whose right option has the highest mean log-probability a token. Documents with and without
+// options are of different kinds.
 using Accuracy = std::map<std::string, double>;
 absl::StatusOr<Accuracy> CheckAlone(const Model& model, const DocumentPools& pools);
 // `kind`: which cache is fused; a fuser trained on a zero cache is to be checked with one.
