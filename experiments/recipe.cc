@@ -8,6 +8,7 @@
 #include "absl/strings/str_join.h"
 #include "common/base/hash.h"
 #include "common/base/status_macros.h"
+#include "experiments/downloads.h"
 #include "experiments/yaml_fields.h"
 
 namespace qc2c {
@@ -22,9 +23,9 @@ absl::StatusOr<Pair> ReadPair(const YAML::Node& node, const std::string& where,
   YamlFields fields(node, where);
   Pair pair;
   pair.name = fields.Text("name");
-  pair.receiver = (folder / fields.Text("receiver")).lexically_normal();
-  pair.sharer = (folder / fields.Text("sharer")).lexically_normal();
-  pair.fuser = (folder / fields.Text("fuser")).lexically_normal();
+  pair.receiver = RecipePath(folder, fields.Text("receiver"));
+  pair.sharer = RecipePath(folder, fields.Text("sharer"));
+  pair.fuser = RecipePath(folder, fields.Text("fuser"));
   RETURN_IF_ERROR(fields.Finish());
   return pair;
 }
@@ -59,8 +60,8 @@ absl::StatusOr<Dataset> ReadDataset(const YAML::Node& node, const std::string& w
   YamlFields fields(node, where);
   Dataset dataset;
   dataset.name = fields.Text("name");
-  dataset.questions_path = (folder / fields.Text("questions")).lexically_normal();
-  dataset.format_path = (folder / fields.Text("format")).lexically_normal();
+  dataset.questions_path = RecipePath(folder, fields.Text("questions"));
+  dataset.format_path = RecipePath(folder, fields.Text("format"));
   dataset.limit = fields.CountOr("limit", 0, 0, kMaxQuestions);
   const std::string method = fields.TextOr("method", "generate");
   dataset.max_new_tokens =

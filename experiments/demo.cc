@@ -1,0 +1,107 @@
+#include "experiments/demo.h"
+
+#include <iostream>
+#include <memory>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/files.h"
+#include "common/base/status_macros.h"
+#include "experiments/byte_agreement.h"
+#include "experiments/daemon_pair.h"
+#include "experiments/metrics_page.h"
+#include "experiments/plot.h"
+#include "experiments/project_files.h"
+#include "experiments/recipe_run.h"
+#include "experiments/stop_signal.h"
+
+namespace qc2c {
+namespace {
+
+absl::StatusOr<Recipe> RecipeOf(const DemoOptions& options) {
+  std::filesystem::path path = options.recipe;
+  if (path.empty()) {
+    ASSIGN_OR_RETURN(const std::filesystem::path root, ProjectFolder());
+    path = root / "experiments" / "recipes" / "demo.yaml";
+  }
+  ASSIGN_OR_RETURN(Recipe recipe, Recipe::Load(path));
+  if (options.in_flight != 0) recipe.in_flight = options.in_flight;
+  for (Dataset& dataset : recipe.datasets) {
+    if (options.limit != 0) dataset.limit = options.limit;
+  }
+  RETURN_IF_ERROR(recipe.LoadDatasets());
+  return recipe;
+}
+
+std::filesystem::path FolderOf(const DemoOptions& options, const Recipe& recipe, const Pair& pair) {
+  if (!options.out.empty()) return options.out;
+  const bool is_default = pair.name == recipe.pairs.front().name;
+  return std::filesystem::path("runs") /
+         (is_default ? recipe.name : absl::StrCat(recipe.name, "-", pair.name));
+}
+
+// Prints the three counts and keeps both pages beside the logs.
+absl::Status ShowByteCounts(const DaemonPair& daemons, const SessionTotals& session,
+                            const std::filesystem::path& folder) {
+  ASSIGN_OR_RETURN(const std::string sharer, FetchMetrics(daemons.sharer_metrics()));
+  ASSIGN_OR_RETURN(const std::string receiver, FetchMetrics(daemons.receiver_metrics()));
+  RETURN_IF_ERROR(WriteFileAtomically(folder / "logs" / "qc2c-sharer.metrics", sharer));
+  RETURN_IF_ERROR(WriteFileAtomically(folder / "logs" / "qc2c-receiver.metrics", receiver));
+  ASSIGN_OR_RETURN(const ByteAgreement agreement, CompareByteCounts(sharer, receiver, session));
+  std::cout << "\n" << agreement.table << std::flush;
+  if (!agreement.agrees && session.asked_again == 0) {
+    return absl::InternalError("the sharer's, the receiver's and the driver's counts differ");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status RunWithDaemons(const DemoOptions& options, const Recipe& recipe, const Pair& pair,
+                            RecipeRun run) {
+  std::cerr << "starting qc2c-sharer (" << pair.sharer.filename().string()
+            << ") and qc2c-receiver (" << pair.receiver.filename().string() << ")\n";
+  ASSIGN_OR_RETURN(const auto daemons, DaemonPair::Start({.models = pair,
+                                                          .device = options.device,
+                                                          .dtype = options.dtype,
+                                                          .threads = options.threads,
+                                                          .logs = run.folder / "logs"}));
+  run.ask.socket_bytes = [&] { return daemons->socket_bytes().both(); };
+  ASSIGN_OR_RETURN(const auto client, ReceiverClient::Create(daemons->receiver_address()));
+  ASSIGN_OR_RETURN(const RunOutcome outcome, RunRecipeInFolder(recipe, *client, run));
+  RETURN_IF_ERROR(ShowByteCounts(*daemons, outcome.session, run.folder));
+  if (outcome.num_incomplete > 0) {
+    return absl::AbortedError(absl::StrCat(outcome.num_incomplete, " points are incomplete"));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status DrawCurve(const DemoOptions& options, const std::filesystem::path& folder) {
+  const absl::Status status =
+      Plot({.python = options.python, .folders = {folder.string()}, .out = ""});
+  if (!absl::IsUnavailable(status) && !absl::IsNotFound(status)) return status;
+  std::cerr << "no curve: " << status.message() << "\n";  // the numbers are there without it
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status RunDemo(const DemoOptions& options, const std::string& command_line) {
+  ASSIGN_OR_RETURN(const Recipe recipe, RecipeOf(flags));
+  ASSIGN_OR_RETURN(const Pair pair, recipe.FindPair(options.pair));
+  RecipeRun run{.folder = FolderOf(flags, recipe, pair), .command_line = command_line};
+  run.ask.in_flight = recipe.in_flight;
+  run.ask.stopped = StopRequested;
+  // A daemon that ended will not come back by itself.
+  run.ask.retry_for = absl::Seconds(10);
+  std::error_code error;
+  std::filesystem::create_directories(run.folder / "logs", error);
+  const absl::Status status = RunWithDaemons(flags, recipe, pair, run);
+  if (!status.ok()) {
+    if (StopRequested()) std::cerr << "\nThe same command continues where this one stopped.\n";
+    return status;
+  }
+  RETURN_IF_ERROR(DrawCurve(flags, run.folder));
+  if (!recipe.note.empty()) std::cout << "\n" << recipe.note << "\n";
+  std::cout << "run folder: " << run.folder.string() << std::endl;
+  return absl::OkStatus();
+}
+
+}  // namespace qc2c
