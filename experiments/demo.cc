@@ -84,21 +84,21 @@ absl::Status DrawCurve(const DemoOptions& options, const std::filesystem::path& 
 }  // namespace
 
 absl::Status RunDemo(const DemoOptions& options, const std::string& command_line) {
-  ASSIGN_OR_RETURN(const Recipe recipe, RecipeOf(flags));
+  ASSIGN_OR_RETURN(const Recipe recipe, RecipeOf(options));
   ASSIGN_OR_RETURN(const Pair pair, recipe.FindPair(options.pair));
-  RecipeRun run{.folder = FolderOf(flags, recipe, pair), .command_line = command_line};
+  RecipeRun run{.folder = FolderOf(options, recipe, pair), .command_line = command_line};
   run.ask.in_flight = recipe.in_flight;
   run.ask.stopped = StopRequested;
   // A daemon that ended will not come back by itself.
   run.ask.retry_for = absl::Seconds(10);
   std::error_code error;
   std::filesystem::create_directories(run.folder / "logs", error);
-  const absl::Status status = RunWithDaemons(flags, recipe, pair, run);
+  const absl::Status status = RunWithDaemons(options, recipe, pair, run);
   if (!status.ok()) {
     if (StopRequested()) std::cerr << "\nThe same command continues where this one stopped.\n";
     return status;
   }
-  RETURN_IF_ERROR(DrawCurve(flags, run.folder));
+  RETURN_IF_ERROR(DrawCurve(options, run.folder));
   if (!recipe.note.empty()) std::cout << "\n" << recipe.note << "\n";
   std::cout << "run folder: " << run.folder.string() << std::endl;
   return absl::OkStatus();

@@ -1,5 +1,5 @@
-// A recipe with daemons of one's own, from starting them to the curve: what `qc2c demo` and `qc2c real`
-// do.
+// A recipe with daemons of one's own, from starting them to the curve: what `qc2c demo` and `qc2c
+// real` do.
 #pragma once
 
 #include <cstdint>

@@ -14,8 +14,9 @@ std::string Environment(const char* name) {
 
 std::filesystem::path CacheFolder() {
   const std::string cache = Environment("XDG_CACHE_HOME");
-  const std::filesystem::path base =
-      cache.empty() ? std::filesystem::path(Environment("HOME")) / ".cache" : cache;
+  const std::filesystem::path base = cache.empty()
+                                         ? std::filesystem::path(Environment("HOME")) / ".cache"
+                                         : std::filesystem::path(cache);
   return base / "qc2c";
 }
 
