@@ -12,6 +12,7 @@ namespace qc2c {
 void AddAskCommand(CLI::App& app);
 void AddEvalCommand(CLI::App& app, const std::string& command_line);
 void AddDemoCommand(CLI::App& app, const std::string& command_line);
+void AddRealCommand(CLI::App& app, const std::string& command_line);
 void AddReportCommand(CLI::App& app);
 void AddPlotCommand(CLI::App& app);
 void AddFetchCommand(CLI::App& app);

@@ -1,50 +1,16 @@
-// `qc2c fetch`: models and question sets by name, by experiments/fetch/fetch.py.
+// `qc2c fetch`: models and question sets by name.
 #include <memory>
-#include <string>
-#include <vector>
 
-#include "common/base/status_macros.h"
-#include "experiments/child_process.h"
 #include "experiments/commands.h"
+#include "experiments/fetch.h"
 #include "experiments/plot.h"
-#include "experiments/project_files.h"
-#include "experiments/stop_signal.h"
 
 namespace qc2c {
-namespace {
-
-struct FetchFlags {
-  std::string python = "python3";
-  std::vector<std::string> names;
-  std::string out;
-  std::string source = "auto";
-  std::string registry;
-  bool list = false;
-  bool keep_gguf = false;
-};
-
-// The exit status of fetch.py, which has said what was wrong.
-absl::StatusOr<int> Fetch(const FetchFlags& flags) {
-  ASSIGN_OR_RETURN(const std::filesystem::path root, ProjectFolder());
-  std::vector<std::string> command = {flags.python,
-                                      (root / "experiments" / "fetch" / "fetch.py").string(),
-                                      "--source", flags.source};
-  if (!flags.out.empty()) command.insert(command.end(), {"--out", flags.out});
-  if (!flags.registry.empty()) command.insert(command.end(), {"--registry", flags.registry});
-  if (flags.list) command.emplace_back("--list");
-  if (flags.keep_gguf) command.emplace_back("--keep-gguf");
-  command.emplace_back("--");
-  command.insert(command.end(), flags.names.begin(), flags.names.end());
-  ASSIGN_OR_RETURN(ChildProcess fetch, ChildProcess::Start(command, ""));
-  return fetch.Wait(StopRequested);
-}
-
-}  // namespace
 
 void AddFetchCommand(CLI::App& app) {
   CLI::App* command = app.add_subcommand(
       "fetch", "Download models and question sets by name, and print where they are");
-  const auto flags = std::make_shared<FetchFlags>();
+  const auto flags = std::make_shared<FetchOptions>();
   AddPythonFlag(*command, flags->python);
   command->add_option("NAME", flags->names,
                       "names in experiments/models.yaml; what is there is not fetched again");

@@ -34,6 +34,7 @@ int Run(const std::vector<std::string>& typed, const std::string& command_line) 
       "flags.");
   absl::Status trained;
   qc2c::AddDemoCommand(app, command_line);
+  qc2c::AddRealCommand(app, command_line);
   qc2c::AddAskCommand(app);
   qc2c::AddEvalCommand(app, command_line);
   qc2c::AddReportCommand(app);

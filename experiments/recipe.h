@@ -1,5 +1,5 @@
-// What a run asks: pairs of models, datasets, points. A YAML file; paths in it are relative to it, or
-// begin with $MODELS or $QUESTIONS (downloads.h).
+// What a run asks: pairs of models, datasets, points. A YAML file; paths in it are relative to it,
+// or begin with $MODELS or $QUESTIONS (downloads.h).
 //   name: demo
 //   in_flight: 64
 //   versus: bf16                      the point that the others are compared with
