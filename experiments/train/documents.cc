@@ -109,9 +109,8 @@ absl::Status AddDocument(const std::string& line, VocabSizes vocab, DocumentPool
   }
   std::vector<Document>& pool = pools[kind->get<std::string>()];
   if (!pool.empty() && pool.front().options.empty() != document.options.empty()) {
-    return absl::InvalidArgumentError(absl::StrCat("field options: kind '",
-                                                   kind->get<std::string>(),
-                                                   "' has documents with and without"));
+    return absl::InvalidArgumentError(absl::StrCat(
+        "field options: kind '", kind->get<std::string>(), "' has documents with and without"));
   }
   pool.push_back(std::move(document));
   return absl::OkStatus();

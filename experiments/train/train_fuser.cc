@@ -1,5 +1,6 @@
 #include "experiments/train/train_fuser.h"
 
+#include <ATen/Context.h>
 #include <ATen/Parallel.h>
 
 #include <algorithm>
@@ -119,6 +120,8 @@ std::string FingerprintText(const FuserRecipe& recipe, const FrozenPair& pair) {
 absl::Status Train(const FuserRecipe& recipe) {
   const TrainingOptions& training = recipe.training;
   at::set_num_threads(training.threads);
+  // cuDNN's attention is the suspect for gradients that were NaN under a finite loss (bf16, H100).
+  at::globalContext().setSDPUseCuDNN(false);
   ASSIGN_OR_RETURN(const FrozenPair pair, LoadPair(recipe));
   ASSIGN_OR_RETURN(const DocumentPools documents,
                    ReadPairDocuments(training.documents, recipe, pair));

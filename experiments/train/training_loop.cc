@@ -15,6 +15,8 @@
 namespace qc2c {
 namespace {
 
+constexpr int64_t kMaxSkippedInARow = 5;
+
 // Weights and optimizer state: what a checkpoint holds.
 NamedTensors TrainingState(const TrainingTask& task) {
   NamedTensors state;
@@ -27,7 +29,8 @@ NamedTensors TrainingState(const TrainingTask& task) {
   return state;
 }
 
-// One step of all optimizers. Returns loss and gradient norm.
+// One step of all optimizers. Returns loss and gradient norm. Gradients that are not finite change
+// nothing: in bf16 a single one may overflow without the run being lost.
 absl::StatusOr<LossRecord> TrainStep(TrainingTask& task, const DocumentBatch& batch, int64_t step,
                                      const TrainingOptions& options) {
   at::manual_seed(options.seed + static_cast<uint64_t>(step) + 1);
@@ -37,14 +40,15 @@ absl::StatusOr<LossRecord> TrainStep(TrainingTask& task, const DocumentBatch& ba
   record.step = step + 1;
   record.loss = loss.item<double>();
   record.grad_norm = ClipGradients(task.parameters, options.clip);
-  if (!std::isfinite(record.loss) || !std::isfinite(record.grad_norm)) {
-    return absl::InternalError(absl::StrCat("loss ", record.loss, " and gradient norm ",
-                                            record.grad_norm, " at step ", step + 1,
-                                            ": training diverged"));
+  if (!std::isfinite(record.loss)) {
+    return absl::InternalError(
+        absl::StrCat("loss ", record.loss, " at step ", step + 1, ": training diverged"));
   }
   record.lr_scale =
       WarmupCosine(step, options.TotalSteps(), options.warmup_steps, options.final_lr_ratio);
-  for (const auto& optimizer : task.optimizers) optimizer->Step(step + 1, record.lr_scale);
+  if (std::isfinite(record.grad_norm)) {
+    for (const auto& optimizer : task.optimizers) optimizer->Step(step + 1, record.lr_scale);
+  }
   for (auto& [name, parameter] : task.parameters) parameter.mutable_grad().reset();
   return record;
 }
@@ -71,12 +75,22 @@ absl::Status RunTraining(TrainingTask& task, const DocumentPools& documents,
   sampler.SkipTo(first);
   const int64_t total = options.TotalSteps();
   Progress progress(task.name, first, total);
+  int64_t skipped_in_a_row = 0;
   for (int64_t step = first; step < total; ++step) {
     ASSIGN_OR_RETURN(LossRecord record, TrainStep(task, sampler.Next(), step, options));
     record.seconds = progress.Seconds();
+    skipped_in_a_row = std::isfinite(record.grad_norm) ? 0 : skipped_in_a_row + 1;
+    if (skipped_in_a_row == kMaxSkippedInARow) {
+      return absl::InternalError(absl::StrCat("gradient norm ", record.grad_norm, " in ",
+                                              kMaxSkippedInARow, " steps up to ", record.step,
+                                              ": training diverged"));
+    }
+    if (skipped_in_a_row > 0) RETURN_IF_ERROR(log.Write(record));
     progress.Show(record.step, record.loss);
     const bool last = record.step == total;
-    if (last || record.step % options.log_every == 0) RETURN_IF_ERROR(log.Write(record));
+    if (skipped_in_a_row == 0 && (last || record.step % options.log_every == 0)) {
+      RETURN_IF_ERROR(log.Write(record));
+    }
     if (!check_documents.empty() && (last || record.step % options.check_every == 0)) {
       RETURN_IF_ERROR(Check(task, check_documents, record.step, log));
     }

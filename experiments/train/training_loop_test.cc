@@ -113,6 +113,23 @@ TEST(TrainingLoopTest, ACheckpointOfAnotherRecipeIsRefused) {
   EXPECT_THAT(std::string(status.message()), HasSubstr("another recipe"));
 }
 
+TEST(TrainingLoopTest, AGradientThatIsNotFiniteChangesNothingAndFiveInARowStopTheRun) {
+  const DocumentPools pools = {{"a", NumberedDocuments(5, 10)}, {"b", NumberedDocuments(5, 50)}};
+  const auto run = [&](int64_t first_bad, int64_t last_bad, Toy& toy) {
+    const auto good = toy.task.loss;
+    toy.task.loss = [&, good](const DocumentBatch& batch, int64_t step) {
+      const bool is_bad = step >= first_bad && step <= last_bad;
+      return is_bad ? absl::StatusOr<at::Tensor>((toy.matrix * 0).sum().sqrt()) : good(batch, step);
+    };
+    return RunTraining(toy.task, pools, {}, ToyOptions(FreshFolder("loop_nan")));
+  };
+  Toy once;
+  EXPECT_TRUE(run(5, 5, once).ok());
+  EXPECT_TRUE(once.matrix.isfinite().all().item<bool>());
+  Toy always;
+  EXPECT_THAT(std::string(run(5, 11, always).message()), HasSubstr("5 steps up to 10: training"));
+}
+
 TEST(TrainingLoopTest, ADivergedLossStopsTheRun) {
   const DocumentPools pools = {{"a", NumberedDocuments(5, 10)}, {"b", NumberedDocuments(5, 50)}};
   Toy toy;
