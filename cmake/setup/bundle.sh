@@ -1,7 +1,7 @@
 # ./run bundle: what a machine needs that has the same libtorch but none of our libraries, for example
 # a GPU node. Everything else there (glibc, libstdc++, libtorch, CUDA) is its own. Sourced by ./run.
 
-BUNDLE_LIMIT_MIB=64
+BUNDLE_LIMIT_MIB=112
 # Never bundled: the C and C++ runtimes, and what lies in the Python environment.
 BUNDLE_LEAVES_OUT='^(ld-linux.*|libc|libm|libdl|librt|libpthread|libresolv|libstdc\+\+|libgcc_s)\.so'
 
@@ -21,7 +21,7 @@ copy_bundle_files() {
   local bundle=$1
   cp "$QC2C_ROOT/cmake/setup/run-on" "$bundle/run-on"
   (cd "$QC2C_ROOT" && git ls-files -z --cached --others --exclude-standard -- \
-    data/embedded experiments/recipes experiments/prompts experiments/plot.py proto/FORMAT.md tests/gpu tests/parity |
+    data/embedded data/pairs experiments/recipes experiments/prompts experiments/real_pair experiments/plot.py proto/FORMAT.md tests/gpu tests/parity |
     xargs -0 -r cp --parents -t "$bundle")
 }
 
