@@ -135,7 +135,11 @@ nlohmann::ordered_json CodecToJson(const CodecSpec& codec) {
     json["axis"] = AxisName(codec.axis);
     json["scale"] = ScaleTypeName(codec.scale_type);
   }
+  if (codec.group_size != 0) json["group"] = codec.group_size;
   json["select"] = SelectionName(codec.selection);
+  if (codec.sinks != 0) json["sinks"] = codec.sinks;
+  if (codec.selection == Selection::kRandom) json["seed"] = codec.seed;
+  if (codec.keep_tokens_min != 0) json["keep_tokens_min"] = codec.keep_tokens_min;
   if (codec.keep.has_value()) {
     if (const float* ratio = std::get_if<float>(&*codec.keep)) {
       // Through the shortest decimal, not the float's expansion (0.1, not 0.10000000149).

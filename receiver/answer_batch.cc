@@ -16,8 +16,9 @@ std::vector<std::vector<int32_t>> AllButLast(const std::vector<AnswerState*>& ro
 
 }  // namespace
 
-AnswerBatch::AnswerBatch(const AnswerParts& parts, std::vector<AnswerJob> jobs)
-    : parts_(parts), layers_(SharerLayers(parts.fuser.config().layer_map)) {
+AnswerBatch::AnswerBatch(const AnswerParts& parts, const KvLayerSet& layers,
+                         std::vector<AnswerJob> jobs)
+    : parts_(parts), layers_(layers) {
   for (AnswerJob& job : jobs) {
     auto question = std::make_unique<AnswerState>();
     question->job = std::move(job);

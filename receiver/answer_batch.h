@@ -16,7 +16,8 @@ namespace qc2c {
 // Used once, on one thread: Run finishes every job.
 class AnswerBatch {
  public:
-  AnswerBatch(const AnswerParts& parts, std::vector<AnswerJob> jobs);
+  // `layers` is what the fuser reads of the sharer's cache; it outlives the batch.
+  AnswerBatch(const AnswerParts& parts, const KvLayerSet& layers, std::vector<AnswerJob> jobs);
   void Run();
 
  private:
@@ -46,7 +47,7 @@ class AnswerBatch {
 
   const AnswerParts& parts_;
   const Clock::time_point start_ = Clock::now();
-  const std::vector<int32_t> layers_;  // the sharer layers that the fuser reads
+  const KvLayerSet& layers_;  // that the fuser reads
   std::vector<std::unique_ptr<AnswerState>> questions_;
   std::vector<AnswerState*> rows_;  // the rows of cache_
   KvCache cache_;

@@ -9,11 +9,12 @@
 #include "common/base/status_macros.h"
 #include "receiver/answer_batch.h"
 #include "receiver/answer_request.h"
+#include "receiver/cache_assembly.h"
 
 namespace qc2c {
 
 AnswerEngine::AnswerEngine(const AnswerParts& parts, const BatchLimits& limits, int num_workers)
-    : parts_(parts), queue_("answer", limits) {
+    : parts_(parts), layers_(LayersRead(parts.fuser)), queue_("answer", limits) {
   for (int i = 0; i < num_workers; ++i) workers_.emplace_back([this] { Work(); });
 }
 
@@ -63,7 +64,7 @@ void AnswerEngine::Work() {
     for (const AnswerJob& job : jobs) {
       parts_.metrics.ObserveStage(Stage::kQueue, MicrosecondsSince(job.arrived));
     }
-    AnswerBatch(parts_, std::move(jobs)).Run();
+    AnswerBatch(parts_, layers_, std::move(jobs)).Run();
   }
 }
 

@@ -15,6 +15,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "common/codec/layer_set.h"
 #include "common/fuser/fuser.h"
 #include "common/obs/qc2c_metrics.h"
 #include "common/serving/batch_queue.h"
@@ -65,6 +66,7 @@ class AnswerEngine {
   void Work();
 
   const AnswerParts parts_;
+  const KvLayerSet layers_;  // that the fuser reads
   BatchQueue<AnswerJob> queue_;
   std::vector<std::jthread> workers_;
 };

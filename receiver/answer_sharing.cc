@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
+#include "common/wire/peer_codecs.h"
 #include "receiver/answer_batch.h"
 #include "receiver/answer_request.h"
 
@@ -13,7 +14,7 @@ namespace {
 
 uint64_t RawBytes(const KvFrame& frame, const v1::ModelCard& sharer) {
   const uint64_t value_bytes = sharer.dtype() == "bf16" ? 2 : 4;
-  return uint64_t{2} * frame.layers.size() * frame.layout.num_kv_heads * frame.layout.head_dim *
+  return uint64_t{frame.layers.NumTensors()} * frame.layout.num_kv_heads * frame.layout.head_dim *
          frame.num_tokens * value_bytes;
 }
 
@@ -58,6 +59,11 @@ void AnswerBatch::AskSharer() {
 
 void AnswerBatch::StartShare(AnswerState& question) {
   const v1::AnswerRequest& request = question.request();
+  if (layers_.NumTensors() == 0) {
+    return Fail(question, absl::FailedPreconditionError(
+                              "mode is MODE_FUSED: every gate of the fuser is closed, so fusion "
+                              "would change nothing; expected at least one open gate"));
+  }
   if (request.control() == v1::CONTROL_ZERO_CACHE) {
     question.cache_source = AnswerState::Source::kZeros;
     return;
@@ -75,12 +81,16 @@ void AnswerBatch::StartShare(AnswerState& question) {
   absl::StatusOr<KvLayout> layout = LayoutFromProto(sharer.layout());
   if (!codec.ok()) return Fail(question, codec.status());
   if (!layout.ok()) return Fail(question, layout.status());
+  if (const absl::Status known = CheckSharerKnows(sharer, *codec); !known.ok()) {
+    return Fail(question, known);
+  }
   question.expectation = {sharer.model_fingerprint(), *layout, *codec,
                           static_cast<uint32_t>(ids.size()), layers_};
   v1::ShareRequest share;
   share.mutable_ids()->Assign(ids.begin(), ids.end());
   *share.mutable_codec() = CodecToProto(*codec);
-  share.mutable_layers()->Assign(layers_.begin(), layers_.end());
+  share.mutable_key_layers()->Assign(layers_.keys.begin(), layers_.keys.end());
+  share.mutable_value_layers()->Assign(layers_.values.begin(), layers_.values.end());
   share.set_model_fingerprint(sharer.model_fingerprint());
   share.set_question_id(request.question_id());
   question.cache_source = AnswerState::Source::kSharer;
@@ -171,7 +181,7 @@ void AnswerBatch::TakeCache(AnswerState& question) {
   metrics.raw_bytes_total.With(codec).Increment(static_cast<double>(reply.bytes().raw()));
   metrics.CountTokens(codec, frame.positions.size(), frame.num_tokens - frame.positions.size());
   metrics.layers_skipped_total.Increment(
-      static_cast<double>(frame.layout.num_layers - frame.layers.size()));
+      static_cast<double>(frame.layout.num_layers - frame.layers.NumLayers()));
   metrics.ObserveStage(Stage::kTransfer, shared->transfer_us);
 }
 

@@ -14,6 +14,11 @@ DType CacheDType(const at::Tensor& tensor) {
 
 }  // namespace
 
+KvLayerSet LayersRead(const Fuser& fuser) {
+  return {.keys = fuser.SharerLayersRead(Half::kKey),
+          .values = fuser.SharerLayersRead(Half::kValue)};
+}
+
 absl::StatusOr<ReceivedFrame> ReadFrame(const SharedMessages& shared,
                                         const FrameExpectation& expectation, WireBytes& counted) {
   FrameReader reader(expectation);
@@ -28,12 +33,12 @@ absl::StatusOr<ReceivedFrame> ReadFrame(const SharedMessages& shared,
   return ReceivedFrame{std::move(frame), reader.bytes()};
 }
 
-SharerCacheBuilder::SharerCacheBuilder(const KvLayout& sharer, const std::vector<int32_t>& layers,
+SharerCacheBuilder::SharerCacheBuilder(const KvLayout& sharer, const KvLayerSet& layers,
                                        int64_t batch_size, int64_t num_slots,
                                        const ModelOptions& options)
     : layout_(sharer),
-      layers_(layers),
-      data_(at::zeros({static_cast<int64_t>(layers.size()), 2, batch_size, num_slots,
+      tensors_(layers.Tensors()),
+      data_(at::zeros({static_cast<int64_t>(tensors_.size()), batch_size, num_slots,
                        sharer.num_kv_heads, sharer.head_dim},
                       at::TensorOptions(options.device).dtype(options.dtype))),
       selected_(
@@ -42,20 +47,18 @@ SharerCacheBuilder::SharerCacheBuilder(const KvLayout& sharer, const std::vector
 absl::Status SharerCacheBuilder::SetRow(int64_t row, const KvFrame& frame, int64_t row_slots,
                                         int64_t shift) {
   const int64_t num_kept = static_cast<int64_t>(frame.positions.size());
-  const at::Tensor decoded = at::empty(
-      {data_.size(0), 2, num_kept, layout_.num_kv_heads, layout_.head_dim}, data_.options());
+  const at::Tensor decoded =
+      at::empty({data_.size(0), num_kept, layout_.num_kv_heads, layout_.head_dim}, data_.options());
   KvCacheView view{.layout = layout_,
                    .num_tokens = num_kept,
                    .dtype = CacheDType(decoded),
                    .device = decoded.is_cuda() ? DeviceType::kCuda : DeviceType::kCpu,
                    .keys = std::vector<KvPlane>(layout_.num_layers),
                    .values = std::vector<KvPlane>(layout_.num_layers)};
-  for (size_t i = 0; i < layers_.size(); ++i) {
-    for (const Half half : {Half::kKey, Half::kValue}) {
-      const at::Tensor plane = decoded[static_cast<int64_t>(i)][static_cast<int64_t>(half)];
-      (half == Half::kKey ? view.keys : view.values)[layers_[i]] = {
-          plane.data_ptr(), plane.stride(0), plane.stride(1)};
-    }
+  for (size_t i = 0; i < tensors_.size(); ++i) {
+    const at::Tensor plane = decoded[static_cast<int64_t>(i)];
+    (tensors_[i].half == Half::kKey ? view.keys : view.values)[tensors_[i].layer] = {
+        plane.data_ptr(), plane.stride(0), plane.stride(1)};
   }
   RETURN_IF_ERROR(DecodeCache(frame, view));
 
@@ -75,14 +78,14 @@ absl::Status SharerCacheBuilder::SetRow(int64_t row, const KvFrame& frame, int64
   const at::Tensor kept =
       static_cast<int64_t>(sources.size()) == num_kept
           ? decoded
-          : decoded.index_select(2, at::tensor(sources, at::kLong).to(data_.device()));
-  data_.select(2, row).index_copy_(2, slot_index, kept);
+          : decoded.index_select(1, at::tensor(sources, at::kLong).to(data_.device()));
+  data_.select(1, row).index_copy_(1, slot_index, kept);
   selected_.select(0, row).index_fill_(0, slot_index, true);
   return absl::OkStatus();
 }
 
 void SharerCacheBuilder::SetZeroRow(int64_t row, int64_t row_slots) {
-  data_.select(2, row).zero_();
+  data_.select(1, row).zero_();
   selected_.select(0, row).slice(0, 0, row_slots).fill_(true);
 }
 
@@ -90,10 +93,9 @@ SharerCache SharerCacheBuilder::Build() const {
   SharerCache cache;
   cache.keys.resize(layout_.num_layers);
   cache.values.resize(layout_.num_layers);
-  for (size_t i = 0; i < layers_.size(); ++i) {
-    const at::Tensor planes = data_[static_cast<int64_t>(i)].permute({0, 1, 3, 2, 4});
-    cache.keys[layers_[i]] = planes[0];
-    cache.values[layers_[i]] = planes[1];
+  for (size_t i = 0; i < tensors_.size(); ++i) {
+    (tensors_[i].half == Half::kKey ? cache.keys : cache.values)[tensors_[i].layer] =
+        data_[static_cast<int64_t>(i)].transpose(1, 2);
   }
   cache.selected = selected_;
   return cache;

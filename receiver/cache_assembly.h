@@ -13,6 +13,10 @@
 
 namespace qc2c {
 
+// What `fuser` reads of the sharer's cache: the tensors behind an open gate. Empty if no gate is
+// open.
+KvLayerSet LayersRead(const Fuser& fuser);
+
 // A frame that was proved right, and its bytes.
 struct ReceivedFrame {
   KvFrame frame;
@@ -29,7 +33,7 @@ class SharerCacheBuilder {
  public:
   // Nothing is selected yet. `num_slots` is the longest row's fused tokens; the tensors live on
   // `options.device` in `options.dtype`.
-  SharerCacheBuilder(const KvLayout& sharer, const std::vector<int32_t>& layers, int64_t batch_size,
+  SharerCacheBuilder(const KvLayout& sharer, const KvLayerSet& layers, int64_t batch_size,
                      int64_t num_slots, const ModelOptions& options);
 
   // Decodes `frame` into row `row`: its token at position p goes to slot p + shift, tokens that
@@ -42,8 +46,8 @@ class SharerCacheBuilder {
 
  private:
   KvLayout layout_;
-  std::vector<int32_t> layers_;
-  at::Tensor data_;      // [layers, 2, B, T, H, D], token-major as the frame's blocks are
+  std::vector<KvTensorId> tensors_;
+  at::Tensor data_;      // [tensors, B, T, H, D], token-major as the frame's blocks are
   at::Tensor selected_;  // [B, T] bool
 };
 

@@ -18,6 +18,7 @@
 #include "common/rpc/metadata.h"
 #include "common/rpc/server.h"
 #include "common/rpc/status.h"
+#include "common/wire/peer_codecs.h"
 #include "qc2c/v1/sharer.grpc.pb.h"
 #include "sharer/embedded_sharer.h"
 #include "sharer/share_engine.h"
@@ -37,6 +38,7 @@ class ScriptedSharer final : public v1::Sharer::WithRawCallbackMethod_Share<v1::
   // `address` as ParseAddress reads it.
   explicit ScriptedSharer(std::string address) : address_(std::move(address)) {
     card = EmbeddedSharer().Card();
+    DescribeCodecs(card);
     Start();
   }
 

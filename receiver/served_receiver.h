@@ -37,7 +37,9 @@ struct Answered {
 
 class ReceiverTest : public testing::Test {
  protected:
-  explicit ReceiverTest(std::chrono::milliseconds sharer_timeout = std::chrono::seconds(60))
+  // `prepare` changes the fuser before the receiver reads it.
+  explicit ReceiverTest(std::chrono::milliseconds sharer_timeout = std::chrono::seconds(60),
+                        void (*prepare)(const Fuser&) = nullptr)
       : folder_(std::filesystem::path(testing::TempDir()) / absl::StrCat("receiver-", getpid())) {
     std::filesystem::create_directories(folder_);
     sharer = std::make_unique<ScriptedSharer>(absl::StrCat("unix:", folder_.string(), "/s.sock"));
@@ -47,6 +49,7 @@ class ReceiverTest : public testing::Test {
                 .value();
     fuser = std::make_unique<Fuser>(
         LoadFuserOfPair(EmbeddedFuser(), EmbeddedReceiver(), link_->card()).value());
+    if (prepare != nullptr) prepare(*fuser);
     service_ = std::make_unique<ReceiverService>(
         AnswerParts{EmbeddedReceiver(), *fuser, *link_, metrics},
         BatchLimits{.max_wait = std::chrono::microseconds(0)}, /*num_workers=*/1);

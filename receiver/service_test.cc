@@ -4,6 +4,7 @@
 #include <grpcpp/client_context.h>
 #include <gtest/gtest.h>
 
+#include "common/codec/scheme_registry.h"
 #include "common/model/decoding.h"
 #include "receiver/answer_request.h"
 #include "receiver/served_receiver.h"
@@ -145,8 +146,53 @@ TEST_F(ReceiverServiceTest, TheSharerIsAskedForThePromptsTokensAndTheFusersLayer
   const Ids ids = PromptIds(request);
   EXPECT_THAT(Ids(share.ids().begin(), share.ids().end()),
               ElementsAreArray(ids.begin(), ids.end() - 1));
-  EXPECT_THAT(share.layers(), ElementsAre(1u, 2u, 3u, 4u));
+  EXPECT_THAT(share.key_layers(), ElementsAre(1u, 2u, 3u, 4u));
+  EXPECT_THAT(share.value_layers(), ElementsAre(1u, 2u, 3u, 4u));
   EXPECT_EQ(share.model_fingerprint(), EmbeddedSharer().model.fingerprint());
+}
+
+TEST_F(ReceiverServiceTest, ACodecThatTheSharerDoesNotListIsRefusedBeforeItIsAsked) {
+  sharer->card.mutable_schemes()->RemoveLast();  // read at the start: too late for this receiver
+  Answer(MakeQuestion(v1::MODE_FUSED, "nf4"));
+  const absl::StatusOr<std::unique_ptr<SharerLink>> link =
+      SharerLink::Connect({.address = sharer->address()});
+  ASSERT_TRUE(link.ok()) << link.status();
+  ReceiverService service({EmbeddedReceiver(), *fuser, **link, metrics}, {}, 1);
+  const auto host = ServerHost::Start({.address = ParseAddress("127.0.0.1:0").value()},
+                                      {{v1::Receiver::service_full_name(), &service}});
+  ASSERT_TRUE(host.ok()) << host.status();
+  const auto other = v1::Receiver::NewStub(CreateChannel((*host)->address()).value());
+  grpc::ClientContext context;
+  v1::AnswerReply reply;
+  const absl::Status status =
+      FromGrpcStatus(other->Answer(&context, MakeQuestion(v1::MODE_FUSED, "nf4"), &reply));
+  EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("scheme is nf4, which the sharer's model"));
+  EXPECT_EQ(sharer->shares().size(), 1u);
+}
+
+// Every scheme, axis and selection through both services and the socket between them.
+TEST_F(ReceiverServiceTest, EveryCodecThatIsListedGivesAnAnswer) {
+  std::vector<std::string> codecs;
+  for (const RegisteredScheme& known : AllSchemes()) {
+    codecs.emplace_back(known.coder->name());
+    if (!known.coder->has_scales()) continue;
+    for (const Axis axis : kAllAxes) {
+      codecs.push_back(codecs.back().substr(0, codecs.back().find(',')) +
+                       ",axis=" + std::string(AxisName(axis)));
+    }
+  }
+  for (const Selection selection : kAllSelections) {
+    if (selection == Selection::kAll) continue;
+    codecs.push_back("int8,keep_ratio=0.5,select=" + std::string(SelectionName(selection)));
+  }
+  for (const std::string& codec : codecs) {
+    const v1::AnswerReply reply = Answer(MakeQuestion(v1::MODE_FUSED, codec));
+    EXPECT_FALSE(reply.text().empty()) << codec;
+    EXPECT_EQ(reply.bytes().tx(), reply.bytes().payload() + reply.bytes().scales() +
+                                      reply.bytes().indices() + reply.bytes().header())
+        << codec;
+  }
 }
 
 TEST_F(ReceiverServiceTest, BytesAreCountedByPartAndBesideThemTheFormula) {
@@ -162,10 +208,90 @@ TEST_F(ReceiverServiceTest, BytesAreCountedByPartAndBesideThemTheFormula) {
   EXPECT_EQ(bytes.raw(), values * 4);
 }
 
-TEST_F(ReceiverServiceTest, ClosedGatesFailTheQuestionBecauseTheCacheDidNotChange) {
-  for (const auto& [name, tensor] : fuser->parameters()) {
-    if (name.find("gate_logit") != std::string::npos) tensor.detach().fill_(-1);
+// Closes the gates of the named halves: "0.value" is the value half of receiver layer 0.
+void CloseGates(const Fuser& fuser, const std::vector<std::string>& halves) {
+  for (const std::string& half : halves) {
+    const size_t dot = half.find('.');
+    const std::string gate =
+        absl::StrCat("projectors.", half.substr(0, dot), ".", half.substr(dot + 1), "_gate_logit");
+    for (const auto& [name, tensor] : fuser.parameters()) {
+      if (name == gate) tensor.detach().fill_(-1);
+    }
   }
+}
+
+class ClosedGateTest : public ReceiverTest {
+ protected:
+  ClosedGateTest()
+      : ReceiverTest(std::chrono::seconds(60), [](const Fuser& fuser) {
+          CloseGates(fuser, {"0.value", "2.key", "3.key", "3.value"});
+        }) {}
+};
+
+// The fuser is the one that reads all eight tensors in FuseDirectly, gates and all.
+TEST_F(ClosedGateTest, WhatNoOpenGateReadsIsNotAskedForAndTheAnswerIsThatOfTheWholeCache) {
+  for (const char* codec : {"fp32", "int8,select=key_norm,keep_ratio=0.5"}) {
+    const v1::AnswerRequest request =
+        WithOptions(MakeQuestion(v1::MODE_FUSED, codec), v1::ANSWER_METHOD_LOGLIKELIHOOD);
+    const v1::AnswerReply reply = Answer(request);
+    const v1::ShareRequest share = sharer->shares().back();
+    EXPECT_THAT(share.key_layers(), ElementsAre(1u, 2u));
+    EXPECT_THAT(share.value_layers(), ElementsAre(2u, 3u));
+    const uint64_t values = reply.num_kept_tokens() * 4 * 2 * 32;  // tensors, H, D
+    EXPECT_EQ(reply.bytes().payload(), reply.bytes().formula());
+    EXPECT_EQ(reply.bytes().formula(), values * (std::string(codec) == "fp32" ? 4 : 1));
+    EXPECT_EQ(reply.bytes().raw(), (PromptIds(request).size() - 1) * 4 * 2 * 32 * 4);
+  }
+  const v1::AnswerRequest request =
+      WithOptions(MakeQuestion(v1::MODE_FUSED), v1::ANSWER_METHOD_LOGLIKELIHOOD);
+  ExpectScores(Answer(request), request, FuseDirectly(*fuser, PromptIds(request)));
+}
+
+// The same frames, decoded and fused as the receiver does, once with every tensor of the read
+// layers and once with those behind an open gate alone.
+TEST_F(ClosedGateTest, TheFusedCacheIsTheSameBitsAsWithEveryTensor) {
+  const Ids ids = PromptIds(MakeQuestion(v1::MODE_FUSED));
+  const KvCache cache = PrefillAllButLast(EmbeddedSharer().model, ids);
+  const KvLayout layout = EmbeddedSharer().model.config().Layout();
+  const int64_t num_tokens = static_cast<int64_t>(ids.size()) - 1;
+  const KvCache own = PrefillAllButLast(EmbeddedReceiver().model, ids);
+  for (const char* codec : {"int4", "int8,select=value_norm,keep_ratio=0.3"}) {
+    const auto fused = [&](const KvLayerSet& layers) {
+      const KvFrame frame = EncodeCache(ViewOfRow(cache, 0, num_tokens, {0, 1, 2, 3, 4}, layout),
+                                        layers, CodecSpec::Parse(codec).value())
+                                .value();
+      SharerCacheBuilder builder(layout, layers, 1, num_tokens, {});
+      EXPECT_TRUE(builder.SetRow(0, frame, num_tokens).ok());
+      return fuser->Fuse(builder.Build(), own).value();
+    };
+    const KvCache part = fused(LayersRead(*fuser));
+    const KvCache whole = fused(KvLayerSet::Both({1, 2, 3, 4}));
+    EXPECT_TRUE(RowChanged(own, part, 0));
+    EXPECT_FALSE(RowChanged(whole, part, 0)) << codec;
+  }
+}
+
+class AllGatesClosedTest : public ReceiverTest {
+ protected:
+  AllGatesClosedTest()
+      : ReceiverTest(std::chrono::seconds(60), [](const Fuser& fuser) {
+          CloseGates(fuser, {"0.key", "0.value", "1.key", "1.value", "2.key", "2.value", "3.key",
+                             "3.value"});
+        }) {}
+};
+
+TEST_F(AllGatesClosedTest, AFusedQuestionIsRefusedBeforeTheSharerIsAsked) {
+  const Answered failed = Ask(MakeQuestion(v1::MODE_FUSED));
+  EXPECT_EQ(failed.status.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(std::string(failed.status.message()), HasSubstr("every gate of the fuser is closed"));
+  EXPECT_TRUE(sharer->shares().empty());
+  EXPECT_TRUE(Ask(MakeQuestion(v1::MODE_RECEIVER)).status.ok());
+}
+
+// Gates that close while the receiver runs: it asked for what it does not read any more.
+TEST_F(ReceiverServiceTest, AFusionThatChangedNothingFailsTheQuestion) {
+  CloseGates(*fuser,
+             {"0.key", "0.value", "1.key", "1.value", "2.key", "2.value", "3.key", "3.value"});
   const Answered failed = Ask(MakeQuestion(v1::MODE_FUSED));
   EXPECT_EQ(failed.status.code(), absl::StatusCode::kInternal);
   EXPECT_THAT(std::string(failed.status.message()), HasSubstr("left the receiver's cache"));

@@ -13,6 +13,7 @@
 #include "common/rpc/share_call.h"
 #include "common/rpc/status.h"
 #include "common/serving/job.h"
+#include "common/wire/peer_codecs.h"
 #include "qc2c/v1/sharer.grpc.pb.h"
 
 namespace qc2c {
@@ -55,6 +56,7 @@ class GrpcSharerLink final : public SharerLink {
       status = absl::UnavailableError(absl::StrCat(
           "no answer within ", absl::FormatDuration(absl::FromChrono(options_.patience))));
     }
+    if (status.ok()) status = CheckFormatVersion(card_);
     return Named(options_.address, status);
   }
 

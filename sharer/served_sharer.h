@@ -89,7 +89,8 @@ inline v1::ShareRequest MakeShareRequest(const std::string& codec, std::vector<u
                                          std::vector<uint32_t> layers = {1, 2, 3, 4}) {
   v1::ShareRequest request;
   request.mutable_ids()->Assign(ids.begin(), ids.end());
-  request.mutable_layers()->Assign(layers.begin(), layers.end());
+  request.mutable_key_layers()->Assign(layers.begin(), layers.end());
+  request.mutable_value_layers()->Assign(layers.begin(), layers.end());
   *request.mutable_codec() = CodecToProto(CodecSpec::Parse(codec).value());
   return request;
 }

@@ -9,11 +9,11 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/files.h"
 #include "common/base/status_macros.h"
-#include "common/codec/scheme_registry.h"
 #include "common/rpc/byte_buffer.h"
 #include "common/rpc/metadata.h"
 #include "common/rpc/status.h"
 #include "common/serving/request_record.h"
+#include "common/wire/peer_codecs.h"
 
 namespace qc2c {
 namespace {
@@ -81,15 +81,7 @@ grpc::ServerUnaryReactor* SharerService::Describe(grpc::CallbackServerContext* c
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   RequestRecord record(metrics_, "Describe");
   *card = language_model_.Card();
-  for (const RegisteredScheme& scheme : AllSchemes()) {
-    card->add_schemes(static_cast<v1::Scheme>(scheme.coder->scheme()));
-  }
-  for (const Selection selection : {Selection::kAll, Selection::kFront, Selection::kBack,
-                                    Selection::kKeyNorm, Selection::kValueNorm}) {
-    card->add_selections(static_cast<v1::Selection>(selection));
-  }
-  card->set_format_version(kFormatVersion);
-  card->set_max_chunk_bytes(kMaxChunkBytes);
+  DescribeCodecs(*card);
   absl::Status status;
   if (request->with_tokenizer()) {
     absl::StatusOr<std::string> json = ReadFile(language_model_.folder / "tokenizer.json");

@@ -11,6 +11,7 @@
 #include "common/rpc/byte_buffer.h"
 #include "common/rpc/metadata.h"
 #include "common/rpc/status.h"
+#include "common/wire/peer_codecs.h"
 #include "sharer/served_sharer.h"
 
 namespace qc2c {
@@ -20,6 +21,7 @@ using std::chrono::milliseconds;
 using testing::AllOf;
 using testing::Each;
 using testing::ElementsAre;
+using testing::ElementsAreArray;
 using testing::HasSubstr;
 
 const std::vector<uint32_t> kIds = MakeIds(37);
@@ -45,8 +47,11 @@ TEST(SharerServiceTest, DescribesItsModelAndSendsTheTokenizerIfAsked) {
     EXPECT_EQ(card.layout().head_dim(), 32u);
     EXPECT_EQ(card.max_positions(), 512u);
     EXPECT_EQ(card.model_fingerprint(), EmbeddedSharer().model.fingerprint());
-    EXPECT_THAT(card.schemes(), ElementsAre(v1::SCHEME_FP32, v1::SCHEME_BF16, v1::SCHEME_FP16,
-                                            v1::SCHEME_INT8, v1::SCHEME_INT4));
+    v1::ModelCard known;
+    DescribeCodecs(known);
+    EXPECT_THAT(card.schemes(), ElementsAreArray(known.schemes()));
+    EXPECT_THAT(card.axes(), ElementsAreArray(known.axes()));
+    EXPECT_THAT(card.selections(), ElementsAreArray(known.selections()));
     EXPECT_EQ(card.tokenizer_json(),
               with_tokenizer
                   ? ReadFile(QC2C_SOURCE_DIR "/data/embedded/sharer-qwen2/tokenizer.json").value()
@@ -96,15 +101,20 @@ INSTANTIATE_TEST_SUITE_P(
                      r.mutable_ids()->Assign(ids.begin(), ids.end());
                    },
                    "ids has 513 tokens", "512 positions"},
-        BadRequest{"NoLayers", [](Request& r) { r.clear_layers(); }, "layers is empty",
-                   "at least one"},
-        BadRequest{"AbsentLayer", [](Request& r) { r.add_layers(5); }, "layers[4] is 5", "0 to 4"},
-        BadRequest{"LayerAboveInt32", [](Request& r) { r.set_layers(3, 0xffffffffu); },
-                   "layers[3] is", "0 to 4"},
-        BadRequest{"UnorderedLayers", [](Request& r) { r.set_layers(0, 3); }, "layers[1] is 2",
-                   "ascending"},
-        BadRequest{"RepeatedLayer", [](Request& r) { r.set_layers(1, 1); }, "layers[1] is 1",
-                   "ascending"},
+        BadRequest{"NoLayers",
+                   [](Request& r) {
+                     r.clear_key_layers();
+                     r.clear_value_layers();
+                   },
+                   "key_layers and value_layers are empty", "at least one"},
+        BadRequest{"AbsentLayer", [](Request& r) { r.add_key_layers(5); }, "key_layers[4] is 5",
+                   "0 to 4"},
+        BadRequest{"LayerAboveInt32", [](Request& r) { r.set_value_layers(3, 0xffffffffu); },
+                   "value_layers[3] is", "0 to 4"},
+        BadRequest{"UnorderedLayers", [](Request& r) { r.set_value_layers(0, 3); },
+                   "value_layers[1] is 2", "ascending"},
+        BadRequest{"RepeatedLayer", [](Request& r) { r.set_key_layers(1, 1); },
+                   "key_layers[1] is 1", "ascending"},
         BadRequest{"NoCodec", [](Request& r) { r.clear_codec(); }, "scheme", "expected"},
         BadRequest{"UnknownScheme",
                    [](Request& r) { r.mutable_codec()->set_scheme(static_cast<v1::Scheme>(99)); },
@@ -168,7 +178,7 @@ TEST(SharerServiceTest, AnFp32CacheIsTheModelsOwn) {
                       .layout = EmbeddedSharer().model.config().Layout(),
                       .codec = CodecSpec::Parse("fp32").value(),
                       .num_tokens = static_cast<uint32_t>(ids.size()),
-                      .layers = {0, 3}});
+                      .layers = KvLayerSet::Both({0, 3})});
   for (const std::string& message : reply.messages()) ASSERT_TRUE(reader.Add(message).ok());
   const absl::StatusOr<KvFrame> frame = reader.Finish();
   ASSERT_TRUE(frame.ok()) << frame.status();
@@ -185,15 +195,22 @@ TEST(SharerServiceTest, AnFp32CacheIsTheModelsOwn) {
   }
 }
 
-TEST(SharerServiceTest, OnlyTheAskedLayersTravel) {
+TEST(SharerServiceTest, OnlyTheAskedHalvesOfTheAskedLayersTravel) {
   ServedSharer sharer;
-  SharedReply reply(sharer.channel, MakeShareRequest("int8", kIds, {1, 4}));
+  v1::ShareRequest request = MakeShareRequest("int8", kIds, {1, 4});
+  request.clear_value_layers();
+  request.add_value_layers(4);
+  SharedReply reply(sharer.channel, request);
   const auto chunks = Parse(reply.messages());
   ASSERT_EQ(chunks.size(), 1u);
-  EXPECT_THAT(chunks[0].header().layers(), ElementsAre(1u, 4u));
-  std::multiset<uint32_t> layers;
-  for (const v1::LayerBlock& block : chunks[0].blocks()) layers.insert(block.layer());
-  EXPECT_THAT(layers, ElementsAre(1u, 1u, 4u, 4u));
+  EXPECT_THAT(chunks[0].header().key_layers(), ElementsAre(1u, 4u));
+  EXPECT_THAT(chunks[0].header().value_layers(), ElementsAre(4u));
+  std::vector<std::pair<uint32_t, v1::Half>> tensors;
+  for (const v1::LayerBlock& block : chunks[0].blocks()) {
+    tensors.emplace_back(block.layer(), block.half());
+  }
+  EXPECT_THAT(tensors, ElementsAre(std::pair(1u, v1::HALF_KEY), std::pair(4u, v1::HALF_KEY),
+                                   std::pair(4u, v1::HALF_VALUE)));
 }
 
 TEST(SharerServiceTest, BothTheDaemonsAndTheReceiversChunkSizeAreRespected) {

@@ -3,6 +3,7 @@
 #include <ATen/core/grad_mode.h>
 
 #include <algorithm>
+#include <numeric>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -12,21 +13,6 @@
 
 namespace qc2c {
 namespace {
-
-absl::Status CheckLayers(const std::vector<int32_t>& layers, const KvLayout& layout) {
-  if (layers.empty()) return absl::InvalidArgumentError("layers is empty: expected at least one");
-  for (size_t i = 0; i < layers.size(); ++i) {
-    if (layers[i] < 0 || layers[i] >= layout.num_layers) {
-      return absl::InvalidArgumentError(absl::StrCat("layers[", i, "] is ", layers[i],
-                                                     ": expected 0 to ", layout.num_layers - 1));
-    }
-    if (i > 0 && layers[i] <= layers[i - 1]) {
-      return absl::InvalidArgumentError(absl::StrCat("layers[", i, "] is ", layers[i], " after ",
-                                                     layers[i - 1], ": expected ascending layers"));
-    }
-  }
-  return absl::OkStatus();
-}
 
 absl::Status CheckIds(const v1::ShareRequest& request, const LanguageModel& language_model) {
   const ModelConfig& config = language_model.model.config();
@@ -74,8 +60,9 @@ absl::StatusOr<ShareJob> MakeShareJob(const LanguageModel& language_model,
   ShareJob job;
   ASSIGN_OR_RETURN(job.codec, CodecFromProto(request.codec()));
   job.ids.assign(request.ids().begin(), request.ids().end());
-  job.layers.assign(request.layers().begin(), request.layers().end());
-  RETURN_IF_ERROR(CheckLayers(job.layers, language_model.model.config().Layout()));
+  job.layers = {.keys = {request.key_layers().begin(), request.key_layers().end()},
+                .values = {request.value_layers().begin(), request.value_layers().end()}};
+  RETURN_IF_ERROR(job.layers.Validate(language_model.model.config().Layout()));
   job.chunk_bytes = request.chunk_bytes() != 0 ? request.chunk_bytes() : default_chunk_bytes;
   if (job.chunk_bytes < kMinChunkBytes || job.chunk_bytes > kMaxChunkBytes) {
     return absl::InvalidArgumentError(absl::StrCat(
@@ -144,7 +131,10 @@ absl::StatusOr<SharedCache> ShareEngine::Encode(const ShareJob& job, const KvCac
                                                 int64_t row) {
   const Clock::time_point start = Clock::now();
   const KvLayout layout = language_model_.model.config().Layout();
-  const KvCacheView view = ViewOfRow(cache, row, job.num_tokens(), job.layers, layout);
+  // All layers: a selection by norm reads more than is sent.
+  std::vector<int32_t> layers(layout.num_layers);
+  std::iota(layers.begin(), layers.end(), 0);
+  const KvCacheView view = ViewOfRow(cache, row, job.num_tokens(), layers, layout);
   ASSIGN_OR_RETURN(KvFrame frame, EncodeCache(view, job.layers, job.codec));
   frame.model_fingerprint = language_model_.model.fingerprint();
   SharedCache shared;

@@ -29,7 +29,7 @@ struct SharedCache {
 struct ShareJob {
   std::vector<int32_t> ids;  // checked against the model
   CodecSpec codec;
-  std::vector<int32_t> layers;
+  KvLayerSet layers;
   uint32_t chunk_bytes = 0;
   std::function<bool()> cancelled;  // polled between stages
   std::function<void(absl::StatusOr<SharedCache>)>

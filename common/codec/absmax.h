@@ -1,14 +1,11 @@
-// Symmetric absmax quantization, the family of int8 and int4.
+// Symmetric absmax quantization: int8, int4, int3 and int2_absmax.
 //
-// The values that share a scale (Axis) are a group. With amax its largest magnitude and qmax the
-// largest code:
-//   scale = round(amax / qmax)                      in fp32, then to the stored type, ties to even
-//   code  = clamp(rint(x / scale), -qmax, qmax)     in fp32, ties to even, by the *stored* scale
-//   x^    = code * scale                            in fp32, then rounded to the output's dtype
-// A group whose stored scale is not a normal number of its type (all zeros, or amax below about
-// qmax * MinNormalScale) gets scale 0 and codes 0. A scale that overflows its type (fp16 and
-// amax / qmax of 65520 or more), or whose largest code would decode to infinity, is a fault:
-// nothing saturates.
+// Codes are b-bit two's complement numbers from -qmax to qmax = 2^(b-1) - 1; the lowest number of
+// the width is never written, and decodes as itself. With the scale of scale_rule.h (kAbsmax,
+// divisor qmax):
+//   code = clamp(rint(x / scale), -qmax, qmax)      in fp32, ties to even, by the *stored* scale
+//   x^   = code * scale                             in fp32, then rounded to the output's dtype
+// Values of scale 0 have code 0.
 //
 // Error, before the output's own rounding:  |x - x^| <= AbsmaxErrorBound(scale, qmax, type), that
 // is
@@ -24,21 +21,18 @@
 #include <bit>
 #include <cstdint>
 
-#include "common/codec/scheme.h"
+#include "common/codec/scaled_scheme.h"
 
 namespace qc2c {
 
-// 2^-14 for fp16, 2^-126 for bf16 and fp32.
-float MinNormalScale(ScaleType type);
+// The largest code of a width of `bits`.
+constexpr int MaxCode(int bits) { return (1 << (bits - 1)) - 1; }
+
+constexpr ScaleRule AbsmaxRule(int bits) {
+  return {Statistic::kAbsmax, static_cast<float>(MaxCode(bits)), static_cast<float>(MaxCode(bits))};
+}
 
 float AbsmaxErrorBound(float scale, int qmax, ScaleType type);
-
-// The stored scale, widened, of a group whose largest magnitude is the finite `amax`: 0, a normal
-// number of `type`, or infinity if the group cannot be stored.
-float AbsmaxScale(float amax, int qmax, ScaleType type);
-
-// Scales in a frame: little-endian, `index` counts scales.
-float LoadScale(ByteSpan scales, size_t index, ScaleType type);
 
 // rint(x / scale), clamped to [-qmax, qmax]. REQUIRES: scale > 0, x not NaN.
 inline int32_t AbsmaxCode(float x, float scale, float qmax) {
@@ -51,25 +45,9 @@ inline int32_t AbsmaxCode(float x, float scale, float qmax) {
   return std::bit_cast<int32_t>(clamped + kMagic) - std::bit_cast<int32_t>(kMagic);
 }
 
-// A scheme is its largest code and how the codes of one row, a byte each, become packed bytes and
-// back.
-class AbsmaxScheme : public SchemeCoder {
- public:
-  explicit AbsmaxScheme(int qmax) : qmax_(qmax) {}
-
-  bool has_scales() const final { return true; }
-
-  BlockFaults EncodeBlock(const BlockRows& rows, Axis axis, ScaleType scale_type,
-                          MutableByteSpan codes, MutableByteSpan scales) const final;
-  void DecodeBlock(ByteSpan codes, ByteSpan scales, Axis axis, ScaleType scale_type,
-                   const BlockRows& rows) const final;
-
- private:
-  // codes: D of them, in [-qmax, qmax]. row: RowBytes(D).
-  virtual void PackRow(const int8_t* codes, int32_t head_dim, uint8_t* row) const = 0;
-  virtual void UnpackRow(const uint8_t* row, int32_t head_dim, int8_t* codes) const = 0;
-
-  int qmax_;
-};
+const SchemeCoder* Int8Scheme();
+const SchemeCoder* Int4Scheme();
+const SchemeCoder* Int3Scheme();
+const SchemeCoder* Int2AbsmaxScheme();
 
 }  // namespace qc2c

@@ -11,6 +11,11 @@
 namespace qc2c {
 namespace {
 
+float AbsmaxScale(float amax, int qmax, ScaleType type) {
+  const auto top = static_cast<float>(qmax);
+  return ScaleOf({Statistic::kAbsmax, top, top}, amax, 1, type);
+}
+
 constexpr float kMaxFloat = std::numeric_limits<float>::max();
 
 TEST(AbsmaxScaleTest, IsTheQuotientRoundedToItsType) {

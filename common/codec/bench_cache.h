@@ -47,10 +47,10 @@ inline KvCacheView BenchView(void* memory, int64_t num_tokens, DeviceType device
   return view;
 }
 
-inline std::vector<int32_t> BenchLayers() {
+inline KvLayerSet BenchLayers() {
   std::vector<int32_t> layers(kBenchLayout.num_layers);
   for (int32_t i = 0; i < kBenchLayout.num_layers; ++i) layers[i] = i;
-  return layers;
+  return KvLayerSet::Both(layers);
 }
 
 inline double Median(std::vector<double> values) {

@@ -21,7 +21,7 @@ absl::Status CheckPlane(const KvPlane& plane, int32_t layer, Half half) {
 
 }  // namespace
 
-absl::Status CheckCache(const KvCacheView& cache, std::span<const int32_t> layers) {
+absl::Status CheckCache(const KvCacheView& cache, std::span<const KvTensorId> tensors) {
   RETURN_IF_ERROR(cache.layout.Validate());
   if (cache.num_tokens < 1 || cache.num_tokens > KvLayout::kMaxTokens) {
     return absl::InvalidArgumentError(absl::StrCat("cache.num_tokens is ", cache.num_tokens,
@@ -33,10 +33,8 @@ absl::Status CheckCache(const KvCacheView& cache, std::span<const int32_t> layer
                                                    cache.values.size(), " value planes: expected ",
                                                    num_layers));
   }
-  for (const int32_t layer : layers) {
-    for (const Half half : {Half::kKey, Half::kValue}) {
-      RETURN_IF_ERROR(CheckPlane(cache.Plane(layer, half), layer, half));
-    }
+  for (const auto& [layer, half] : tensors) {
+    RETURN_IF_ERROR(CheckPlane(cache.Plane(layer, half), layer, half));
   }
   return absl::OkStatus();
 }

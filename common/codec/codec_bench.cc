@@ -54,7 +54,7 @@ void EncodeOnCpu(benchmark::State& state, const std::string& codec, int64_t num_
   std::vector<uint16_t> values = RandomValues(num_tokens);
   const KvCacheView view = BenchView(values.data(), num_tokens, DeviceType::kCpu);
   const CodecSpec spec = CodecSpec::Parse(codec).value();
-  const std::vector<int32_t> layers = BenchLayers();
+  const KvLayerSet layers = BenchLayers();
   Measure(state, num_tokens,
           [&] { benchmark::DoNotOptimize(EncodeCache(view, layers, spec).value().data.data()); });
 }

@@ -8,6 +8,7 @@
 
 #include "common/codec/absmax.h"
 #include "common/codec/scheme.h"
+#include "common/codec/scheme_bounds.h"
 #include "common/codec/test_cache.h"
 
 namespace qc2c {
@@ -26,8 +27,31 @@ const std::string kQuantized[] = {
     "int4,scale=fp32",
     "int4,axis=per_head,scale=fp32",
     "int4,axis=per_layer",
+    "int4,axis=per_channel",
+    "int4,axis=group,group=8",
+    "int8,axis=group,group=64,scale=bf16",
+    "int3",
+    "int3,axis=per_channel,scale=bf16",
+    "int3,axis=group,scale=fp32",
+    "int2_absmax",
+    "int2_absmax,axis=per_head",
+    "int2",
+    "int2,axis=per_layer,scale=fp32",
+    "int2,axis=per_channel",
+    "int2_lloyd",
+    "int2_lloyd,axis=per_head,scale=fp32",
+    "int2_lloyd,axis=per_channel,scale=fp32",
+    "int2_lloyd,axis=group,group=16",
+    "binary",
+    "binary,axis=per_layer,scale=bf16",
+    "binary,axis=per_channel",
+    "binary,axis=group,group=8,scale=fp32",
+    "nf4",
+    "nf4,axis=per_head",
+    "nf4,axis=per_channel,scale=fp32",
+    "nf4,axis=group,group=16",
 };
-const std::string kFloats[] = {"fp32", "bf16", "fp16"};
+const std::string kFloats[] = {"fp32", "bf16", "fp16", "fp8_e4m3", "fp8_e5m2"};
 const DType kTypes[] = {DType::kFp32, DType::kBf16, DType::kFp16};
 
 struct Shape {
@@ -53,7 +77,7 @@ std::vector<std::string> AllCodecs() {
 
 class CodecContractTest : public testing::TestWithParam<DeviceType> {};
 
-// absmax.h: |x - x^| <= AbsmaxErrorBound, decoded into fp32.
+// absmax.h and levels.h: |x - x^| <= their bound, decoded into fp32.
 TEST_P(CodecContractTest, ErrsWithinTheBoundOfItsScale) {
   SKIP_WITHOUT(GetParam());
   for (const Shape& shape : kShapes) {
@@ -66,16 +90,17 @@ TEST_P(CodecContractTest, ErrsWithinTheBoundOfItsScale) {
       ASSERT_TRUE(DecodeCache(*frame, out.View()).ok());
       const std::vector<float> before = cache.Values();
       const std::vector<float> after = out.Values();
-      const int qmax = frame->codec.scheme == Scheme::kInt8 ? 127 : 7;
       size_t i = 0;
       for (const KvBlock& block : frame->blocks) {
         for (int64_t t = 0; t < shape.num_tokens; ++t) {
           for (int h = 0; h < shape.layout.num_kv_heads; ++h) {
-            const size_t index = ScaleIndex(frame->codec.axis, t, h, shape.layout.num_kv_heads);
-            const float scale = LoadScale(frame->Scales(block), index, frame->codec.scale_type);
-            const float bound = AbsmaxErrorBound(scale, qmax, frame->codec.scale_type);
             for (int d = 0; d < shape.layout.head_dim; ++d, ++i) {
-              ASSERT_LE(std::abs(after[i] - before[i]), bound) << codec << " at " << i;
+              const size_t index = ScaleIndex(frame->codec.scaling(), t, h, d,
+                                              shape.layout.num_kv_heads, shape.layout.head_dim);
+              const float scale = LoadScale(frame->Scales(block), index, frame->codec.scale_type);
+              ASSERT_LE(std::abs(after[i] - before[i]),
+                        SchemeErrorBound(frame->codec, before[i], scale))
+                  << codec << " at " << i;
             }
           }
         }
@@ -126,7 +151,7 @@ TEST_P(CodecContractTest, GivesTheCpusBits) {
     for (const DType dtype : kTypes) {
       for (const std::string& codec : AllCodecs()) {
         for (const std::string select :
-             {"", ",select=back,keep_ratio=0.3", ",select=key_norm,keep_ratio=0.6"}) {
+             {"", ",select=strided,keep_ratio=0.3", ",select=key_norm,keep_ratio=0.6"}) {
           TestCache reference(shape.layout, shape.num_tokens, dtype, DeviceType::kCpu, shape.gap);
           TestCache cache(shape.layout, shape.num_tokens, dtype, GetParam(), shape.gap);
           reference.FillRandom(21);
@@ -189,8 +214,7 @@ TEST_P(CodecContractTest, SendsAndWritesOnlyTheLayersAsked) {
   KvCacheView view = cache.View();
   view.keys[0].data = nullptr;  // nobody reads layers 0 and 2
   view.values[2].data = nullptr;
-  const std::vector<int32_t> layers = {1, 3};
-  const auto frame = EncodeCache(view, layers, Spec("bf16"));
+  const auto frame = EncodeCache(view, KvLayerSet::Both({1, 3}), Spec("bf16"));
   ASSERT_TRUE(frame.ok()) << frame.status();
   ASSERT_EQ(frame->blocks.size(), 4u);
   EXPECT_EQ(frame->blocks[2].layer, 3);
@@ -243,9 +267,9 @@ TEST(CodecWithoutCudaTest, RefusesAGpuCache) {
   ASSERT_TRUE(frame.ok());
   KvCacheView view = cache.View();
   view.device = DeviceType::kCuda;
-  const std::vector<int32_t> layers = {0};
   for (const absl::Status& status :
-       {EncodeCache(view, layers, Spec("int8")).status(), DecodeCache(*frame, view)}) {
+       {EncodeCache(view, KvLayerSet::Both({0}), Spec("int8")).status(),
+        DecodeCache(*frame, view)}) {
     EXPECT_TRUE(absl::IsFailedPrecondition(status)) << status;
     EXPECT_THAT(std::string(status.message()), HasSubstr("built without CUDA"));
   }

@@ -126,7 +126,7 @@ void WholeCall(benchmark::State& state, Direction direction, const std::string& 
                int64_t num_tokens) {
   const GpuCache cache(num_tokens);
   const CodecSpec spec = CodecSpec::Parse(codec).value();
-  const std::vector<int32_t> layers = BenchLayers();
+  const KvLayerSet layers = BenchLayers();
   const KvFrame frame = EncodeCache(cache.view, layers, spec).value();
   std::vector<double> seconds;
   for (auto _ : state) {

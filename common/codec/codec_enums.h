@@ -1,19 +1,112 @@
-// The codec's vocabulary, free of any other header so that CUDA sources can include it too.
+// The codec's vocabulary, free of abseil so that CUDA sources can include it too.
 // The values are those of proto/qc2c/v1/cache.proto.
 #pragma once
 
 #include <cstdint>
 
+#include "common/codec/host_device.h"
+
 namespace qc2c {
 
-enum class Scheme : uint8_t { kFp32 = 1, kBf16 = 2, kFp16 = 3, kInt8 = 4, kInt4 = 5 };
-enum class Axis : uint8_t { kNone = 0, kPerToken = 1, kPerHead = 2, kPerLayer = 3 };
+enum class Scheme : uint8_t {
+  kFp32 = 1,
+  kBf16 = 2,
+  kFp16 = 3,
+  kInt8 = 4,
+  kInt4 = 5,
+  kFp8E4m3 = 6,
+  kFp8E5m2 = 7,
+  kInt3 = 8,
+  kInt2 = 9,         // four levels, mid-rise
+  kInt2Absmax = 10,  // three levels
+  kInt2Lloyd = 11,   // four levels of Lloyd and Max
+  kBinary = 12,
+  kNf4 = 13,
+};
+
+enum class Axis : uint8_t {
+  kNone = 0,
+  kPerToken = 1,
+  kPerHead = 2,
+  kPerLayer = 3,
+  kPerChannel = 4,
+  kGroup = 5,
+};
+
 enum class ScaleType : uint8_t { kNone = 0, kFp16 = 1, kBf16 = 2, kFp32 = 3 };
-enum class Selection : uint8_t { kAll = 1, kFront = 2, kBack = 3, kKeyNorm = 4, kValueNorm = 5 };
+
+enum class Selection : uint8_t {
+  kAll = 1,
+  kFront = 2,
+  kBack = 3,
+  kKeyNorm = 4,
+  kValueNorm = 5,
+  kStrided = 6,
+  kRandom = 7,
+  kSinks = 8,
+};
 
 // Bytes of one stored scale.
 constexpr int ScaleBytes(ScaleType type) {
   return type == ScaleType::kNone ? 0 : type == ScaleType::kFp32 ? 4 : 2;
+}
+
+// Which values of a block share a scale, and how it is stored.
+struct Scaling {
+  Axis axis = Axis::kNone;
+  ScaleType type = ScaleType::kNone;
+  uint32_t group_size = 0;  // G, for Axis::kGroup
+};
+
+// Whether each token has scales of its own, so that they travel with its codes.
+constexpr bool ScalesFollowTokens(Axis axis) {
+  return axis == Axis::kPerToken || axis == Axis::kGroup;
+}
+
+// Scales of a row of D values where ScalesFollowTokens(axis): 1, or ceil(D / G).
+constexpr QC2C_HOST_DEVICE uint64_t ScalesOfRow(const Scaling& scaling, uint64_t head_dim) {
+  return scaling.axis == Axis::kGroup ? (head_dim + scaling.group_size - 1) / scaling.group_size
+                                      : 1;
+}
+
+// Scales of one block of T sent tokens and H heads: per_token [T, H], group [T, H, ceil(D / G)],
+// per_head [H], per_channel [H, D], per_layer [1].
+constexpr uint64_t NumScales(const Scaling& scaling, uint64_t num_kept, uint64_t num_heads,
+                             uint64_t head_dim) {
+  switch (scaling.axis) {
+    case Axis::kPerToken:
+    case Axis::kGroup:
+      return num_kept * num_heads * ScalesOfRow(scaling, head_dim);
+    case Axis::kPerHead:
+      return num_heads;
+    case Axis::kPerLayer:
+      return 1;
+    case Axis::kPerChannel:
+      return num_heads * head_dim;
+    case Axis::kNone:
+      break;
+  }
+  return 0;
+}
+
+// Index of the scale of value d of row (token, head).
+constexpr QC2C_HOST_DEVICE uint64_t ScaleIndex(const Scaling& scaling, uint64_t token,
+                                               uint64_t head, uint64_t d, uint64_t num_heads,
+                                               uint64_t head_dim) {
+  switch (scaling.axis) {
+    case Axis::kPerToken:
+      return token * num_heads + head;
+    case Axis::kGroup:
+      return (token * num_heads + head) * ScalesOfRow(scaling, head_dim) + d / scaling.group_size;
+    case Axis::kPerHead:
+      return head;
+    case Axis::kPerChannel:
+      return head * head_dim + d;
+    case Axis::kPerLayer:
+    case Axis::kNone:
+      break;
+  }
+  return 0;
 }
 
 }  // namespace qc2c

@@ -43,17 +43,42 @@ TEST(CodecSpecTest, ReadsEveryKeyInAnyOrder) {
 }
 
 TEST(CodecSpecTest, NamesTheKeyThatIsWrong) {
-  EXPECT_THAT(ErrorOf(""), HasSubstr("scheme is '': expected fp32, bf16, fp16, int8, int4"));
+  EXPECT_THAT(ErrorOf(""),
+              HasSubstr("scheme is '': expected fp32, bf16, fp16, fp8_e4m3, fp8_e5m2, int8, int4"));
   EXPECT_THAT(ErrorOf("int9"), HasSubstr("scheme is 'int9'"));
   EXPECT_THAT(ErrorOf("int8,"), HasSubstr("option is ''"));
   EXPECT_THAT(ErrorOf("int8,fp16"), HasSubstr("option is 'fp16': expected key=value"));
-  EXPECT_THAT(ErrorOf("int8,group=32"), HasSubstr("unknown key 'group': expected axis, scale"));
+  EXPECT_THAT(ErrorOf("int8,size=32"), HasSubstr("unknown key 'size': expected axis, group"));
   EXPECT_THAT(ErrorOf("int8,axis=per_dim"), HasSubstr("axis is 'per_dim': expected per_token"));
   EXPECT_THAT(ErrorOf("int8,scale=fp8"), HasSubstr("scale is 'fp8': expected fp16, bf16, fp32"));
   EXPECT_THAT(ErrorOf("int8,select=best"), HasSubstr("select is 'best': expected all, front"));
   EXPECT_THAT(ErrorOf("int8,axis=per_head,axis=per_head"), HasSubstr("'axis' is given twice"));
   EXPECT_THAT(ErrorOf("fp16,axis=per_head"), HasSubstr("axis is 'per_head': expected none"));
   EXPECT_THAT(ErrorOf("fp32,scale=fp16"), HasSubstr("scale is 'fp16': expected none"));
+  EXPECT_THAT(ErrorOf("fp8_e4m3,axis=group"), HasSubstr("axis is 'group': expected none"));
+}
+
+TEST(CodecSpecTest, ReadsAndNamesTheKeysOfOneChoice) {
+  EXPECT_EQ(CodecSpec::Parse("nf4,axis=group").value().group_size, 32u);
+  EXPECT_EQ(CodecSpec::Parse("nf4,axis=group,group=8").value().group_size, 8u);
+  EXPECT_EQ(CodecSpec::Parse("nf4").value().group_size, 0u);
+  EXPECT_EQ(CodecSpec::Parse("int8,select=sinks,keep_tokens=9").value().sinks, 4u);
+  EXPECT_EQ(CodecSpec::Parse("int8,select=random,seed=4294967295,keep_tokens=9").value().seed,
+            4294967295u);
+  for (const std::string size : {"7", "0", "128", "-8", "x", ""}) {
+    EXPECT_THAT(ErrorOf("int8,axis=group,group=" + size), HasSubstr("group is '" + size + "'"));
+  }
+  EXPECT_THAT(ErrorOf("int8,group=32"),
+              HasSubstr("group is '32': expected none, as axis is per_token"));
+  EXPECT_THAT(ErrorOf("int8,select=sinks,keep_tokens=9,sinks=0"), HasSubstr("sinks is '0'"));
+  EXPECT_THAT(ErrorOf("int8,select=back,keep_tokens=9,sinks=2"),
+              HasSubstr("sinks is '2': expected none, as select is back"));
+  EXPECT_THAT(ErrorOf("int8,select=sinks,keep_tokens=9,seed=2"),
+              HasSubstr("seed is '2': expected none, as select is sinks"));
+  EXPECT_THAT(ErrorOf("int8,select=random,keep_tokens=9,seed=4294967296"), HasSubstr("seed is"));
+  EXPECT_THAT(ErrorOf("int8,select=back,keep_tokens=9,keep_tokens_min=2"),
+              HasSubstr("keep_tokens_min is '2': expected none without keep_ratio"));
+  EXPECT_THAT(ErrorOf("int8,keep_tokens_min=2"), HasSubstr("keep_tokens_min is '2'"));
 }
 
 TEST(CodecSpecTest, NamesTheKeepThatIsWrong) {
@@ -91,15 +116,21 @@ TEST(CodecSpecTest, PrintsTheShortestTextThatReadsBackTheSame) {
             "int8");
   EXPECT_EQ(CodecSpec::Parse("int4,keep_ratio=0.10,select=back").value().ToString(),
             "int4,select=back,keep_ratio=0.1");
-  std::vector<std::string> keeps = {"", ",select=back,keep_tokens=7", ",select=front,keep_ratio=1",
+  std::vector<std::string> keeps = {"",
+                                    ",select=back,keep_tokens=7",
+                                    ",select=front,keep_ratio=1",
                                     ",select=key_norm,keep_ratio=0.33333334",
-                                    ",select=value_norm,keep_ratio=1e-07"};
+                                    ",select=value_norm,keep_ratio=1e-07",
+                                    ",select=strided,keep_ratio=0.5,keep_tokens_min=12",
+                                    ",select=random,seed=7,keep_tokens=4",
+                                    ",select=sinks,sinks=2,keep_tokens=40"};
   std::vector<std::string> heads;
   for (const RegisteredScheme& known : AllSchemes()) {
     const std::string name(known.coder->name());
     heads.push_back(name);
     if (!known.coder->has_scales()) continue;
-    for (const std::string axis : {"per_head", "per_layer"}) {
+    for (const std::string axis :
+         {"per_head", "per_layer", "per_channel", "group", "group,group=64"}) {
       for (const std::string scale : {"bf16", "fp32"}) {
         heads.push_back(name + ",axis=" + axis + ",scale=" + scale);
       }
@@ -128,6 +159,9 @@ TEST(CodecSpecTest, KeepsTheRoundedShareAndAtLeastOne) {
   EXPECT_EQ(Kept("keep_ratio=1", 1 << 20), 1u << 20);
   EXPECT_EQ(Kept("keep_tokens=8", 5), 5u);
   EXPECT_EQ(Kept("keep_tokens=8", 9), 8u);
+  EXPECT_EQ(Kept("keep_ratio=0.25,keep_tokens_min=16", 141), 35u);
+  EXPECT_EQ(Kept("keep_ratio=0.25,keep_tokens_min=16", 40), 16u);
+  EXPECT_EQ(Kept("keep_ratio=0.25,keep_tokens_min=16", 12), 12u);
 }
 
 TEST(SchemeRegistryTest, FindsEverySchemeByNumberAndNameOnly) {

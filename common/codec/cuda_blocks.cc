@@ -17,15 +17,22 @@ bool HasWordAlignedRows(const CudaBlock& block, int64_t element_bytes) {
 }  // namespace
 
 std::vector<CudaBlock> BlockTable(const KvFrame& frame, const KvCacheView& cache) {
+  std::vector<CudaBlock> table = PlaneTable(frame.layers.Tensors(), cache);
+  for (size_t i = 0; i < table.size(); ++i) {
+    table[i].codes_offset = frame.blocks[i].codes_offset;
+    table[i].scales_offset = frame.blocks[i].scales_offset;
+  }
+  return table;
+}
+
+std::vector<CudaBlock> PlaneTable(std::span<const KvTensorId> tensors, const KvCacheView& cache) {
   std::vector<CudaBlock> table;
-  table.reserve(frame.blocks.size());
-  for (const KvBlock& block : frame.blocks) {
-    const KvPlane& plane = cache.Plane(block.layer, block.half);
+  table.reserve(tensors.size());
+  for (const auto& [layer, half] : tensors) {
+    const KvPlane& plane = cache.Plane(layer, half);
     table.push_back({.plane = plane.data,
                      .token_stride = plane.token_stride,
-                     .head_stride = plane.head_stride,
-                     .codes_offset = block.codes_offset,
-                     .scales_offset = block.scales_offset});
+                     .head_stride = plane.head_stride});
   }
   return table;
 }
@@ -43,8 +50,7 @@ CudaBlocks BlocksOf(const KvFrame& frame, const KvCacheView& cache,
           .num_tokens = static_cast<uint32_t>(frame.positions.size()),
           .dtype = cache.dtype,
           .access = vectors ? RowAccess::kVector : RowAccess::kScalar,
-          .axis = frame.codec.axis,
-          .scale_type = frame.codec.scale_type};
+          .scaling = frame.codec.scaling()};
 }
 
 }  // namespace qc2c

@@ -12,6 +12,9 @@ constexpr size_t AlignRegion(size_t bytes) { return (bytes + 255) / 256 * 256; }
 // One entry a block of the frame, in order, pointing into the planes of `cache`.
 std::vector<CudaBlock> BlockTable(const KvFrame& frame, const KvCacheView& cache);
 
+// The planes of `tensors` alone.
+std::vector<CudaBlock> PlaneTable(std::span<const KvTensorId> tensors, const KvCacheView& cache);
+
 // The launch's shape and access; its pointers are left for the caller.
 CudaBlocks BlocksOf(const KvFrame& frame, const KvCacheView& cache,
                     std::span<const CudaBlock> table);

@@ -33,12 +33,11 @@ struct CudaBlocks {
   uint32_t first_position = 0;
   DType dtype = DType::kFp32;
   RowAccess access = RowAccess::kScalar;
-  Axis axis = Axis::kNone;
-  ScaleType scale_type = ScaleType::kNone;
+  Scaling scaling;
   uint8_t* data = nullptr;     // the frame's codes and scales
   uint32_t* faults = nullptr;  // encoding: [num_blocks] BlockFaults, zero before
-  uint32_t* group_max =
-      nullptr;  // encoding: [num_blocks, H] zeros; scratch of the axes over tokens
+  // Encoding: [num_blocks, num_tokens, H], scratch of the axes per_head and per_layer.
+  float* row_totals = nullptr;
 };
 
 // A scheme on the GPU: the CPU scheme's bits. Both queue their work on the stream and return the
@@ -53,5 +52,13 @@ extern const CudaScheme kBf16Cuda;
 extern const CudaScheme kFp16Cuda;
 extern const CudaScheme kInt8Cuda;
 extern const CudaScheme kInt4Cuda;
+extern const CudaScheme kInt3Cuda;
+extern const CudaScheme kInt2Cuda;
+extern const CudaScheme kInt2LloydCuda;
+extern const CudaScheme kInt2AbsmaxCuda;
+extern const CudaScheme kBinaryCuda;
+extern const CudaScheme kNf4Cuda;
+extern const CudaScheme kFp8E4m3Cuda;
+extern const CudaScheme kFp8E5m2Cuda;
 
 }  // namespace qc2c

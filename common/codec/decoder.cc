@@ -22,7 +22,7 @@ absl::Status CheckTarget(const KvFrame& frame, const KvCacheView& out) {
                                                    " tokens: expected the frame's ",
                                                    frame.positions.size(), " sent tokens"));
   }
-  return CheckCache(out, frame.layers);
+  return CheckCache(out, frame.layers.Tensors());
 }
 
 void DecodeOnCpu(const KvFrame& frame, const KvCacheView& out) {
@@ -35,8 +35,7 @@ void DecodeOnCpu(const KvFrame& frame, const KvCacheView& out) {
                             .num_heads = out.layout.num_kv_heads,
                             .head_dim = out.layout.head_dim,
                             .positions = rows_of_out};
-    coder.DecodeBlock(frame.Codes(block), frame.Scales(block), frame.codec.axis,
-                      frame.codec.scale_type, rows);
+    coder.DecodeBlock(frame.Codes(block), frame.Scales(block), frame.codec.scaling(), rows);
   }
 }
 

@@ -13,7 +13,8 @@
 namespace qc2c {
 
 absl::Status DecodeOnCuda(const KvFrame& frame, const KvCacheView& out) {
-  ASSIGN_OR_RETURN(const int gpu, CudaDeviceOf(out.Plane(frame.layers.front(), Half::kKey).data));
+  ASSIGN_OR_RETURN(const int gpu,
+                   CudaDeviceOf(out.Plane(frame.blocks[0].layer, frame.blocks[0].half).data));
   ASSIGN_OR_RETURN(const CudaDeviceGuard guard, CudaDeviceGuard::Create(gpu));
   ASSIGN_OR_RETURN(const CudaWorkspaceLease workspace, CudaWorkspaceLease::Take(gpu));
   const std::vector<CudaBlock> table = BlockTable(frame, out);

@@ -12,7 +12,7 @@
 
 namespace qc2c {
 
-absl::StatusOr<KvFrame> EncodeOnCuda(const KvCacheView& cache, std::span<const int32_t> layers,
+absl::StatusOr<KvFrame> EncodeOnCuda(const KvCacheView& cache, const KvLayerSet& layers,
                                      const CodecSpec& codec);
 absl::Status DecodeOnCuda(const KvFrame& frame, const KvCacheView& out);
 

@@ -10,8 +10,7 @@ absl::Status BuiltWithoutCuda() {
 
 }  // namespace
 
-absl::StatusOr<KvFrame> EncodeOnCuda(const KvCacheView&, std::span<const int32_t>,
-                                     const CodecSpec&) {
+absl::StatusOr<KvFrame> EncodeOnCuda(const KvCacheView&, const KvLayerSet&, const CodecSpec&) {
   return BuiltWithoutCuda();
 }
 

@@ -13,14 +13,14 @@
 namespace qc2c {
 namespace {
 
-absl::StatusOr<KvFrame> EncodeOnCpu(const KvCacheView& cache, std::span<const int32_t> layers,
+absl::StatusOr<KvFrame> EncodeOnCpu(const KvCacheView& cache, const KvLayerSet& layers,
                                     const CodecSpec& codec) {
   KvFrame frame;
   frame.layout = cache.layout;
   frame.codec = codec;
   frame.num_tokens = static_cast<uint32_t>(cache.num_tokens);
-  frame.layers.assign(layers.begin(), layers.end());
-  ASSIGN_OR_RETURN(frame.positions, SelectTokens(cache, layers, codec));
+  frame.layers = layers;
+  ASSIGN_OR_RETURN(frame.positions, SelectTokens(cache, codec));
   RETURN_IF_ERROR(LayOutBlocks(frame));
   const SchemeCoder& coder = *FindScheme(codec.scheme);
   const MutableByteSpan data(frame.data);
@@ -31,7 +31,7 @@ absl::StatusOr<KvFrame> EncodeOnCpu(const KvCacheView& cache, std::span<const in
                             .head_dim = cache.layout.head_dim,
                             .positions = frame.positions};
     const BlockFaults faults = coder.EncodeBlock(
-        rows, codec.axis, codec.scale_type, data.subspan(block.codes_offset, block.codes_bytes),
+        rows, codec.scaling(), data.subspan(block.codes_offset, block.codes_bytes),
         data.subspan(block.scales_offset, block.scales_bytes));
     RETURN_IF_ERROR(FaultStatus(faults, block.layer, block.half, codec));
   }
@@ -40,11 +40,14 @@ absl::StatusOr<KvFrame> EncodeOnCpu(const KvCacheView& cache, std::span<const in
 
 }  // namespace
 
-absl::StatusOr<KvFrame> EncodeCache(const KvCacheView& cache, std::span<const int32_t> layers,
+absl::StatusOr<KvFrame> EncodeCache(const KvCacheView& cache, const KvLayerSet& layers,
                                     const CodecSpec& codec) {
   RETURN_IF_ERROR(codec.Validate());
-  RETURN_IF_ERROR(CheckLayers(layers, cache.layout));
-  RETURN_IF_ERROR(CheckCache(cache, layers));
+  RETURN_IF_ERROR(layers.Validate(cache.layout));
+  RETURN_IF_ERROR(CheckCache(cache, layers.Tensors()));
+  if (NeedsScores(codec.selection)) {
+    RETURN_IF_ERROR(CheckCache(cache, ScoredTensors(codec.selection, cache.layout)));
+  }
   return cache.device == DeviceType::kCuda ? EncodeOnCuda(cache, layers, codec)
                                            : EncodeOnCpu(cache, layers, codec);
 }

@@ -17,34 +17,49 @@
 namespace qc2c {
 namespace {
 
-// Where everything lies in the workspace's device memory. [zeros, data) is cleared before, and
-// [faults, end_of_result) is what comes back, in one copy.
+// Where everything lies in the workspace's device memory. [table, faults) is copied there, [faults,
+// data) is cleared, and [faults, end_of_result) is what comes back, in one copy.
 struct Regions {
-  size_t table = 0;         // CudaBlock [num_blocks]
-  size_t zeros = 0;         // group maxima [num_blocks, H]
+  size_t table = 0;         // CudaBlock [num_blocks], [num_scored_layers]
+  size_t given = 0;         // positions that follow from the codec and are no run [num_kept]
   size_t faults = 0;        // [num_blocks]
-  size_t score_faults = 0;  // [num_layers]
+  size_t score_faults = 0;  // [num_scored_layers]
   size_t data = 0;          // KvFrame::data
   size_t positions = 0;     // [num_kept]
   size_t end_of_result = 0;
   size_t scores = 0;       // [num_tokens]
-  size_t layer_means = 0;  // [num_layers, num_tokens]
+  size_t layer_means = 0;  // [num_scored_layers, num_tokens]
+  size_t row_totals = 0;   // [num_blocks, num_kept, H]
   size_t end = 0;
 };
 
+// The kept tokens follow one another, so that the kernels need no list of them.
+bool IsRun(const std::vector<uint32_t>& positions) {
+  return positions.back() - positions.front() + 1 == positions.size();
+}
+
 Regions PlaceRegions(const KvFrame& frame) {
   const size_t num_blocks = frame.blocks.size();
-  const size_t num_scored = NeedsScores(frame.codec.selection) ? frame.num_tokens : 0;
+  const bool scores = NeedsScores(frame.codec.selection);
+  const size_t num_scored = scores ? frame.num_tokens : 0;
+  const size_t num_layers = scores ? frame.layout.num_layers : 0;
   Regions r;
-  r.zeros = AlignRegion(num_blocks * sizeof(CudaBlock));
-  r.faults = r.zeros + AlignRegion(num_blocks * frame.layout.num_kv_heads * sizeof(uint32_t));
+  r.given = AlignRegion((num_blocks + num_layers) * sizeof(CudaBlock));
+  r.faults = r.given + (scores || IsRun(frame.positions)
+                            ? 0
+                            : AlignRegion(frame.positions.size() * sizeof(uint32_t)));
   r.score_faults = r.faults + AlignRegion(num_blocks * sizeof(uint32_t));
-  r.data = r.score_faults + AlignRegion(frame.layers.size() * sizeof(uint32_t));
+  r.data = r.score_faults + AlignRegion(num_layers * sizeof(uint32_t));
   r.positions = r.data + AlignRegion(frame.data.size());
   r.end_of_result = r.positions + AlignRegion(frame.positions.size() * sizeof(uint32_t));
   r.scores = r.end_of_result;
   r.layer_means = r.scores + AlignRegion(num_scored * sizeof(float));
-  r.end = r.layer_means + AlignRegion(num_scored * frame.layers.size() * sizeof(float));
+  r.row_totals = r.layer_means + AlignRegion(num_scored * num_layers * sizeof(float));
+  const Axis axis = frame.codec.axis;
+  const size_t num_rows = axis == Axis::kPerHead || axis == Axis::kPerLayer
+                              ? num_blocks * frame.positions.size() * frame.layout.num_kv_heads
+                              : 0;
+  r.end = r.row_totals + AlignRegion(num_rows * sizeof(float));
   return r;
 }
 
@@ -52,23 +67,26 @@ Regions PlaceRegions(const KvFrame& frame) {
 class Encoding {
  public:
   Encoding(const KvCacheView& cache, KvFrame& frame, CudaWorkspace& workspace)
-      : cache_(cache), frame_(frame), workspace_(workspace), regions_(PlaceRegions(frame)) {}
+      : cache_(cache),
+        frame_(frame),
+        workspace_(workspace),
+        scored_(NeedsScores(frame.codec.selection)
+                    ? ScoredTensors(frame.codec.selection, frame.layout)
+                    : std::vector<KvTensorId>()),
+        regions_(PlaceRegions(frame)) {}
 
   absl::Status Run() {
     RETURN_IF_ERROR(workspace_.device.Reserve(regions_.end));
     const size_t result_bytes = regions_.end_of_result - regions_.faults;
-    const size_t table_bytes = frame_.blocks.size() * sizeof(CudaBlock);
-    RETURN_IF_ERROR(workspace_.pinned.Reserve(result_bytes + table_bytes));
-    uint8_t* const host_table = workspace_.pinned.data() + result_bytes;
-    const std::vector<CudaBlock> table = BlockTable(frame_, cache_);
-    std::memcpy(host_table, table.data(), table_bytes);
-
-    RETURN_IF_ERROR(Copy(Device(regions_.table), host_table, table_bytes, cudaMemcpyHostToDevice));
+    RETURN_IF_ERROR(workspace_.pinned.Reserve(result_bytes + regions_.faults));
+    uint8_t* const upload = workspace_.pinned.data() + result_bytes;
+    const CudaBlocks blocks = WriteTables(upload);
+    RETURN_IF_ERROR(Copy(Device(regions_.table), upload, regions_.faults, cudaMemcpyHostToDevice));
     RETURN_IF_ERROR(CudaStatus(
-        cudaMemsetAsync(Device(regions_.zeros), 0, regions_.data - regions_.zeros, Stream()),
+        cudaMemsetAsync(Device(regions_.faults), 0, regions_.data - regions_.faults, Stream()),
         "cudaMemsetAsync"));
-    if (NeedsScores(frame_.codec.selection)) RETURN_IF_ERROR(QueueSelection());
-    RETURN_IF_ERROR(QueueEncoding(table));
+    if (!scored_.empty()) RETURN_IF_ERROR(QueueSelection());
+    RETURN_IF_ERROR(QueueEncoding(blocks));
     RETURN_IF_ERROR(Copy(workspace_.pinned.data(), Device(regions_.faults), result_bytes,
                          cudaMemcpyDeviceToHost));
     RETURN_IF_ERROR(workspace_.stream.Synchronize());
@@ -93,30 +111,45 @@ class Encoding {
     return CudaStatus(cudaMemcpyAsync(to, from, bytes, kind, Stream()), "cudaMemcpyAsync");
   }
 
+  // Fills [table, faults) at `upload`; the result's pointers are left for QueueEncoding.
+  CudaBlocks WriteTables(uint8_t* upload) const {
+    std::vector<CudaBlock> table = BlockTable(frame_, cache_);
+    const CudaBlocks blocks = BlocksOf(frame_, cache_, table);
+    const std::vector<CudaBlock> scored = PlaneTable(scored_, cache_);
+    table.insert(table.end(), scored.begin(), scored.end());
+    std::memcpy(upload, table.data(), table.size() * sizeof(CudaBlock));
+    if (regions_.given < regions_.faults) {
+      std::memcpy(upload + regions_.given, frame_.positions.data(),
+                  frame_.positions.size() * sizeof(uint32_t));
+    }
+    return blocks;
+  }
+
   absl::Status QueueSelection() const {
-    const CudaScoring scoring = {.blocks = DeviceArray<CudaBlock>(regions_.table),
-                                 .num_layers = static_cast<uint32_t>(frame_.layers.size()),
-                                 .half = static_cast<uint32_t>(ScoredHalf(frame_.codec.selection)),
-                                 .num_tokens = frame_.num_tokens,
-                                 .num_heads = static_cast<uint32_t>(frame_.layout.num_kv_heads),
-                                 .head_dim = static_cast<uint32_t>(frame_.layout.head_dim),
-                                 .dtype = cache_.dtype,
-                                 .num_kept = static_cast<uint32_t>(frame_.positions.size()),
-                                 .layer_means = DeviceArray<float>(regions_.layer_means),
-                                 .scores = DeviceArray<float>(regions_.scores),
-                                 .faults = DeviceArray<uint32_t>(regions_.score_faults),
-                                 .positions = DeviceArray<uint32_t>(regions_.positions)};
+    const CudaScoring scoring = {
+        .blocks = DeviceArray<CudaBlock>(regions_.table) + frame_.blocks.size(),
+        .num_layers = static_cast<uint32_t>(scored_.size()),
+        .num_tokens = frame_.num_tokens,
+        .num_heads = static_cast<uint32_t>(frame_.layout.num_kv_heads),
+        .head_dim = static_cast<uint32_t>(frame_.layout.head_dim),
+        .dtype = cache_.dtype,
+        .num_kept = static_cast<uint32_t>(frame_.positions.size()),
+        .layer_means = DeviceArray<float>(regions_.layer_means),
+        .scores = DeviceArray<float>(regions_.scores),
+        .faults = DeviceArray<uint32_t>(regions_.score_faults),
+        .positions = DeviceArray<uint32_t>(regions_.positions)};
     return CudaStatus(LaunchSelectByNorm(scoring, Stream()), "SelectByNorm");
   }
 
-  absl::Status QueueEncoding(std::span<const CudaBlock> table) const {
-    CudaBlocks blocks = BlocksOf(frame_, cache_, table);
+  absl::Status QueueEncoding(CudaBlocks blocks) const {
     blocks.blocks = DeviceArray<CudaBlock>(regions_.table);
     blocks.data = Device(regions_.data);
     blocks.faults = DeviceArray<uint32_t>(regions_.faults);
-    blocks.group_max = DeviceArray<uint32_t>(regions_.zeros);
-    if (NeedsScores(frame_.codec.selection)) {
+    blocks.row_totals = DeviceArray<float>(regions_.row_totals);
+    if (!scored_.empty()) {
       blocks.positions = DeviceArray<uint32_t>(regions_.positions);
+    } else if (regions_.given < regions_.faults) {
+      blocks.positions = DeviceArray<uint32_t>(regions_.given);
     } else {
       blocks.first_position = frame_.positions.front();
     }
@@ -124,11 +157,10 @@ class Encoding {
   }
 
   absl::Status CheckFaults() const {
-    for (size_t i = 0; i < frame_.layers.size(); ++i) {
+    for (size_t i = 0; i < scored_.size(); ++i) {
       BlockFaults faults;
       std::memcpy(&faults, Result(regions_.score_faults) + i * sizeof(faults), sizeof(faults));
-      RETURN_IF_ERROR(
-          FaultStatus(faults, frame_.layers[i], ScoredHalf(frame_.codec.selection), frame_.codec));
+      RETURN_IF_ERROR(FaultStatus(faults, scored_[i].layer, scored_[i].half, frame_.codec));
     }
     for (size_t i = 0; i < frame_.blocks.size(); ++i) {
       BlockFaults faults;
@@ -147,7 +179,7 @@ class Encoding {
       std::memcpy(out + block.codes_offset, data + block.codes_offset, block.codes_bytes);
       std::memcpy(out + block.scales_offset, data + block.scales_offset, block.scales_bytes);
     }
-    if (!NeedsScores(frame_.codec.selection)) return;
+    if (scored_.empty()) return;
     std::memcpy(frame_.positions.data(), Result(regions_.positions),
                 frame_.positions.size() * sizeof(uint32_t));
   }
@@ -155,24 +187,25 @@ class Encoding {
   const KvCacheView& cache_;
   KvFrame& frame_;
   CudaWorkspace& workspace_;
+  const std::vector<KvTensorId> scored_;  // empty without a selection by norm
   const Regions regions_;
 };
 
 }  // namespace
 
-absl::StatusOr<KvFrame> EncodeOnCuda(const KvCacheView& cache, std::span<const int32_t> layers,
+absl::StatusOr<KvFrame> EncodeOnCuda(const KvCacheView& cache, const KvLayerSet& layers,
                                      const CodecSpec& codec) {
-  ASSIGN_OR_RETURN(const int gpu, CudaDeviceOf(cache.Plane(layers.front(), Half::kKey).data));
+  const KvTensorId first = layers.Tensors().front();
+  ASSIGN_OR_RETURN(const int gpu, CudaDeviceOf(cache.Plane(first.layer, first.half).data));
   ASSIGN_OR_RETURN(const CudaDeviceGuard guard, CudaDeviceGuard::Create(gpu));
   ASSIGN_OR_RETURN(const CudaWorkspaceLease workspace, CudaWorkspaceLease::Take(gpu));
   KvFrame frame;
   frame.layout = cache.layout;
   frame.codec = codec;
   frame.num_tokens = static_cast<uint32_t>(cache.num_tokens);
-  frame.layers.assign(layers.begin(), layers.end());
+  frame.layers = layers;
   // Of a norm selection only the number is known yet.
-  frame.positions =
-      FixedPositions(codec.selection, frame.num_tokens, codec.NumKept(frame.num_tokens));
+  frame.positions = FixedPositions(codec, frame.num_tokens, codec.NumKept(frame.num_tokens));
   RETURN_IF_ERROR(LayOutBlocks(frame));
   RETURN_IF_ERROR(Encoding(cache, frame, *workspace.operator->()).Run());
   return frame;

@@ -6,7 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
-#include "common/codec/absmax.h"
+#include "common/codec/scaled_scheme.h"
 #include "common/codec/scheme_registry.h"
 
 namespace qc2c {
@@ -17,9 +17,11 @@ size_t AlignUp(size_t bytes) {
 }
 
 // "layer 3 key", for messages.
-std::string BlockText(const KvBlock& block) {
-  return absl::StrCat("layer ", block.layer, " ", std::string(HalfName(block.half)));
+std::string TensorText(const KvTensorId& tensor) {
+  return absl::StrCat("layer ", tensor.layer, " ", std::string(HalfName(tensor.half)));
 }
+
+std::string BlockText(const KvBlock& block) { return TensorText({block.layer, block.half}); }
 
 absl::Status CheckPositions(const KvFrame& frame) {
   if (frame.num_tokens < 1 || frame.num_tokens > KvLayout::kMaxTokens) {
@@ -74,20 +76,19 @@ absl::Status CheckScales(const KvFrame& frame, const KvBlock& block) {
 }
 
 absl::Status CheckBlocks(const KvFrame& frame) {
-  if (frame.blocks.size() != 2 * frame.layers.size()) {
+  const std::vector<KvTensorId> tensors = frame.layers.Tensors();
+  if (frame.blocks.size() != tensors.size()) {
     return absl::InvalidArgumentError(absl::StrCat("frame.blocks has ", frame.blocks.size(),
-                                                   " entries: expected ", 2 * frame.layers.size()));
+                                                   " entries: expected ", tensors.size()));
   }
   ASSIGN_OR_RETURN(
       const BlockBytes bytes,
       BytesOfBlock(frame.codec, frame.layout, static_cast<uint32_t>(frame.positions.size())));
   for (size_t i = 0; i < frame.blocks.size(); ++i) {
     const KvBlock& block = frame.blocks[i];
-    const Half half = i % 2 == 0 ? Half::kKey : Half::kValue;
-    if (block.layer != frame.layers[i / 2] || block.half != half) {
+    if (block.layer != tensors[i].layer || block.half != tensors[i].half) {
       return absl::InvalidArgumentError(absl::StrCat("frame.blocks[", i, "] is ", BlockText(block),
-                                                     ": expected layer ", frame.layers[i / 2], " ",
-                                                     std::string(HalfName(half))));
+                                                     ": expected ", TensorText(tensors[i])));
     }
     RETURN_IF_ERROR(CheckSection(block, "codes", block.codes_offset, block.codes_bytes, bytes.codes,
                                  frame.data.size()));
@@ -110,29 +111,27 @@ absl::StatusOr<BlockBytes> BytesOfBlock(const CodecSpec& codec, const KvLayout& 
         absl::StrCat("num_kept is ", num_kept, ": expected at most ", KvLayout::kMaxTokens));
   }
   const uint64_t heads = static_cast<uint64_t>(layout.num_kv_heads);
-  return BlockBytes{
-      .codes = num_kept * heads * coder->RowBytes(layout.head_dim),
-      .scales = NumScales(codec.axis, num_kept, heads) * ScaleBytes(codec.scale_type)};
+  return BlockBytes{.codes = num_kept * heads * coder->RowBytes(layout.head_dim),
+                    .scales = NumScales(codec.scaling(), num_kept, heads, layout.head_dim) *
+                              ScaleBytes(codec.scale_type)};
 }
 
 absl::Status LayOutBlocks(KvFrame& frame) {
   ASSIGN_OR_RETURN(
       const BlockBytes bytes,
       BytesOfBlock(frame.codec, frame.layout, static_cast<uint32_t>(frame.positions.size())));
-  RETURN_IF_ERROR(CheckLayers(frame.layers, frame.layout));
+  RETURN_IF_ERROR(frame.layers.Validate(frame.layout));
   frame.blocks.clear();
   size_t offset = 0;
-  for (const int32_t layer : frame.layers) {
-    for (const Half half : {Half::kKey, Half::kValue}) {
-      const size_t scales_offset = offset + AlignUp(bytes.codes);
-      frame.blocks.push_back({.layer = layer,
-                              .half = half,
-                              .codes_offset = offset,
-                              .codes_bytes = bytes.codes,
-                              .scales_offset = scales_offset,
-                              .scales_bytes = bytes.scales});
-      offset = scales_offset + AlignUp(bytes.scales);
-    }
+  for (const auto& [layer, half] : frame.layers.Tensors()) {
+    const size_t scales_offset = offset + AlignUp(bytes.codes);
+    frame.blocks.push_back({.layer = layer,
+                            .half = half,
+                            .codes_offset = offset,
+                            .codes_bytes = bytes.codes,
+                            .scales_offset = scales_offset,
+                            .scales_bytes = bytes.scales});
+    offset = scales_offset + AlignUp(bytes.scales);
   }
   try {
     frame.data.assign(offset, 0);
@@ -143,23 +142,11 @@ absl::Status LayOutBlocks(KvFrame& frame) {
   return absl::OkStatus();
 }
 
-absl::Status CheckLayers(std::span<const int32_t> layers, const KvLayout& layout) {
-  if (layers.empty()) return absl::InvalidArgumentError("layers is empty: expected at least one");
-  for (size_t i = 0; i < layers.size(); ++i) {
-    if (layers[i] < 0 || layers[i] >= layout.num_layers || (i > 0 && layers[i] <= layers[i - 1])) {
-      return absl::InvalidArgumentError(absl::StrCat("layers[", i, "] is ", layers[i],
-                                                     ": expected ascending values below ",
-                                                     layout.num_layers));
-    }
-  }
-  return absl::OkStatus();
-}
-
 absl::Status CheckFrame(const KvFrame& frame) {
   RETURN_IF_ERROR(frame.codec.Validate());
   RETURN_IF_ERROR(frame.layout.Validate());
   RETURN_IF_ERROR(CheckPositions(frame));
-  RETURN_IF_ERROR(CheckLayers(frame.layers, frame.layout));
+  RETURN_IF_ERROR(frame.layers.Validate(frame.layout));
   return CheckBlocks(frame);
 }
 
@@ -167,8 +154,9 @@ uint64_t FormulaBytes(const KvFrame& frame) {
   const SchemeCoder* const coder = FindScheme(frame.codec.scheme);
   if (coder == nullptr) return 0;
   const uint64_t values = static_cast<uint64_t>(frame.positions.size()) *
-                          frame.layout.num_kv_heads * frame.layout.head_dim * frame.layers.size();
-  return 2 * values * coder->bits_per_value() / 8;
+                          frame.layout.num_kv_heads * frame.layout.head_dim *
+                          frame.layers.NumTensors();
+  return values * coder->bits_per_value() / 8;
 }
 
 }  // namespace qc2c

@@ -10,9 +10,6 @@ namespace qc2c {
 // whole words. What lies between is zero.
 inline constexpr size_t kSectionAlignment = 16;
 
-// INVALID_ARGUMENT unless `layers` is ascending, distinct, not empty and below layout.num_layers.
-absl::Status CheckLayers(std::span<const int32_t> layers, const KvLayout& layout);
-
 // INVALID_ARGUMENT naming the first of a frame's fields that does not fit the others: codec,
 // layout, token count, positions, layers, blocks (order, sizes, offsets, overlap with the end of
 // data), scales (finite, not negative). A frame that passes can be decoded without another look.

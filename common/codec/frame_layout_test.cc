@@ -42,7 +42,7 @@ TEST(BytesOfBlockTest, RefusesWhatCouldOverflow) {
 TEST(LayOutBlocksTest, PlacesSectionsOneAfterAnotherOnWholeWords) {
   KvFrame frame = {.layout = kLayout, .codec = Spec("int8"), .num_tokens = 3};
   frame.positions = {0, 1, 2};
-  frame.layers = {0, 2};
+  frame.layers = KvLayerSet::Both({0, 2});
   ASSERT_TRUE(LayOutBlocks(frame).ok());
   ASSERT_EQ(frame.blocks.size(), 4u);
   size_t end = 0;
@@ -80,10 +80,11 @@ TEST(DecodeCacheTest, RefusesEveryFieldThatDoesNotFit) {
       {[](KvFrame& f) { f.positions.pop_back(); }, "positions has 3 entries"},
       {[](KvFrame& f) { f.positions[3] = 6; }, "positions[3] is 6"},
       {[](KvFrame& f) { f.positions[1] = 0; }, "positions[1] is 0"},
-      {[](KvFrame& f) { f.layers[2] = 3; }, "layers[2] is 3"},
-      {[](KvFrame& f) { f.layers[0] = -1; }, "layers[0] is -1"},
-      {[](KvFrame& f) { f.layers[1] = 0; }, "layers[1] is 0"},
-      {[](KvFrame& f) { f.layers.clear(); }, "layers is empty"},
+      {[](KvFrame& f) { f.layers.keys[2] = 3; }, "key_layers[2] is 3"},
+      {[](KvFrame& f) { f.layers.values[0] = -1; }, "value_layers[0] is -1"},
+      {[](KvFrame& f) { f.layers.keys[1] = 0; }, "key_layers[1] is 0"},
+      {[](KvFrame& f) { f.layers = {}; }, "key_layers and value_layers are empty"},
+      {[](KvFrame& f) { f.layers.values.pop_back(); }, "blocks has 6 entries: expected 5"},
       {[](KvFrame& f) { f.blocks.pop_back(); }, "blocks has 5 entries"},
       {[](KvFrame& f) { std::swap(f.blocks[0], f.blocks[1]); }, "blocks[0] is layer 0 value"},
       {[](KvFrame& f) { f.blocks[3].codes_bytes = 41; }, "layer 1 value has 41 bytes of codes"},
@@ -131,21 +132,51 @@ TEST(DecodeCacheTest, RefusesATargetThatDoesNotFit) {
 TEST(EncodeCacheTest, RefusesACacheOrLayersThatDoNotFit) {
   TestCache cache(kLayout, 4, DType::kFp32, DeviceType::kCpu);
   cache.FillRandom(1);
-  const auto message = [&](std::vector<int32_t> layers,
+  const auto message = [&](const KvLayerSet& layers,
                            const std::function<void(KvCacheView&)>& damage) {
     KvCacheView view = cache.View();
     damage(view);
     return std::string(EncodeCache(view, layers, Spec("int8")).status().message());
   };
   const auto keep = [](KvCacheView&) {};
-  EXPECT_THAT(message({}, keep), HasSubstr("layers is empty"));
-  EXPECT_THAT(message({0, 0}, keep), HasSubstr("layers[1] is 0"));
-  EXPECT_THAT(message({3}, keep), HasSubstr("layers[0] is 3"));
-  EXPECT_THAT(message({0}, [](KvCacheView& v) { v.num_tokens = 0; }), HasSubstr("num_tokens is 0"));
-  EXPECT_THAT(message({0}, [](KvCacheView& v) { v.layout.num_kv_heads = 0; }),
+  EXPECT_THAT(message({}, keep), HasSubstr("key_layers and value_layers are empty"));
+  EXPECT_THAT(message({.keys = {0, 0}}, keep), HasSubstr("key_layers[1] is 0"));
+  EXPECT_THAT(message({.values = {3}}, keep), HasSubstr("value_layers[0] is 3"));
+  const KvLayerSet first = KvLayerSet::Both({0});
+  EXPECT_THAT(message(first, [](KvCacheView& v) { v.num_tokens = 0; }),
+              HasSubstr("num_tokens is 0"));
+  EXPECT_THAT(message(first, [](KvCacheView& v) { v.layout.num_kv_heads = 0; }),
               HasSubstr("num_kv_heads is 0"));
-  EXPECT_THAT(message({1}, [](KvCacheView& v) { v.keys[1].data = nullptr; }),
+  EXPECT_THAT(message({.keys = {1}}, [](KvCacheView& v) { v.keys[1].data = nullptr; }),
               HasSubstr("layer 1 key is absent"));
+}
+
+// What is not asked for is not looked at: the other half may be absent.
+TEST(EncodeCacheTest, AHalfOfALayerIsTheSameBytesAloneAndAmongOthers) {
+  TestCache cache(kLayout, 4, DType::kFp32, DeviceType::kCpu);
+  cache.FillRandom(1);
+  const auto whole = Encode(cache, "int4");
+  ASSERT_TRUE(whole.ok()) << whole.status();
+  KvCacheView view = cache.View();
+  view.keys[0].data = view.keys[2].data = view.values[1].data = nullptr;
+  const auto apart = EncodeCache(view, {.keys = {1}, .values = {0, 2}}, Spec("int4"));
+  ASSERT_TRUE(apart.ok()) << apart.status();
+  ASSERT_EQ(apart->blocks.size(), 3u);
+  const size_t of_whole[] = {1, 2, 5};
+  for (size_t i = 0; i < 3; ++i) {
+    const KvBlock& same = whole->blocks[of_whole[i]];
+    EXPECT_EQ(apart->blocks[i].layer, same.layer);
+    EXPECT_EQ(apart->blocks[i].half, same.half);
+    EXPECT_TRUE(std::ranges::equal(apart->Codes(apart->blocks[i]), whole->Codes(same)));
+    EXPECT_TRUE(std::ranges::equal(apart->Scales(apart->blocks[i]), whole->Scales(same)));
+  }
+  // int4: half a byte for each of 3 x 4 x 2 x 5 values; the odd nibble of a row is not counted.
+  EXPECT_EQ(FormulaBytes(*apart), 3u * 4 * 2 * 5 / 2);
+
+  TestCache out(kLayout, 4, DType::kFp32, DeviceType::kCpu);
+  KvCacheView target = out.View();
+  target.keys[0].data = target.keys[2].data = target.values[1].data = nullptr;
+  EXPECT_TRUE(DecodeCache(*apart, target).ok());
 }
 
 }  // namespace

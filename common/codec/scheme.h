@@ -49,34 +49,14 @@ class SchemeCoder {
   // Bytes of the codes of D values; a row starts at a byte.
   virtual size_t RowBytes(int32_t head_dim) const = 0;
 
-  // Fills `codes` [T, H, row bytes] and `scales` ([T, H], [H] or [1] of `scale_type` by `axis`;
-  // empty without scales), T being rows.positions.size(). Both have exactly that size. The result
-  // says which faults the block's values have; if any, codes and scales are worthless.
-  virtual BlockFaults EncodeBlock(const BlockRows& rows, Axis axis, ScaleType scale_type,
+  // Fills `codes` [T, H, row bytes] and `scales` (NumScales of `scaling`; empty without scales), T
+  // being rows.positions.size(). Both have exactly that size. The result says which faults the
+  // block's values have; if any, codes and scales are worthless.
+  virtual BlockFaults EncodeBlock(const BlockRows& rows, const Scaling& scaling,
                                   MutableByteSpan codes, MutableByteSpan scales) const = 0;
   // Writes every row of `rows` from spans of those sizes. Any byte values are memory-safe.
-  virtual void DecodeBlock(ByteSpan codes, ByteSpan scales, Axis axis, ScaleType scale_type,
+  virtual void DecodeBlock(ByteSpan codes, ByteSpan scales, const Scaling& scaling,
                            const BlockRows& rows) const = 0;
 };
-
-// Scales of one block: [T, H], [H] or [1]; 0 for Axis::kNone.
-constexpr uint64_t NumScales(Axis axis, uint64_t num_kept, uint64_t num_heads) {
-  switch (axis) {
-    case Axis::kPerToken:
-      return num_kept * num_heads;
-    case Axis::kPerHead:
-      return num_heads;
-    case Axis::kPerLayer:
-      return 1;
-    case Axis::kNone:
-      break;
-  }
-  return 0;
-}
-
-// Index of the scale of row (token i, head h).
-constexpr size_t ScaleIndex(Axis axis, size_t token, size_t head, size_t num_heads) {
-  return axis == Axis::kPerToken ? token * num_heads + head : axis == Axis::kPerHead ? head : 0;
-}
 
 }  // namespace qc2c

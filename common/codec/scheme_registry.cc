@@ -2,9 +2,9 @@
 
 #include <array>
 
+#include "common/codec/absmax.h"
 #include "common/codec/float_scheme.h"
-#include "common/codec/int4.h"
-#include "common/codec/int8.h"
+#include "common/codec/level_scheme.h"
 
 #ifdef QC2C_ENABLE_CUDA
 #define QC2C_ON_CUDA(scheme) &(scheme)
@@ -19,8 +19,16 @@ std::span<const RegisteredScheme> AllSchemes() {
       RegisteredScheme{Fp32Scheme(), QC2C_ON_CUDA(kFp32Cuda)},
       RegisteredScheme{Bf16Scheme(), QC2C_ON_CUDA(kBf16Cuda)},
       RegisteredScheme{Fp16Scheme(), QC2C_ON_CUDA(kFp16Cuda)},
+      RegisteredScheme{Fp8E4m3Scheme(), QC2C_ON_CUDA(kFp8E4m3Cuda)},
+      RegisteredScheme{Fp8E5m2Scheme(), QC2C_ON_CUDA(kFp8E5m2Cuda)},
       RegisteredScheme{Int8Scheme(), QC2C_ON_CUDA(kInt8Cuda)},
       RegisteredScheme{Int4Scheme(), QC2C_ON_CUDA(kInt4Cuda)},
+      RegisteredScheme{Int3Scheme(), QC2C_ON_CUDA(kInt3Cuda)},
+      RegisteredScheme{Int2Scheme(), QC2C_ON_CUDA(kInt2Cuda)},
+      RegisteredScheme{Int2LloydScheme(), QC2C_ON_CUDA(kInt2LloydCuda)},
+      RegisteredScheme{Int2AbsmaxScheme(), QC2C_ON_CUDA(kInt2AbsmaxCuda)},
+      RegisteredScheme{BinaryScheme(), QC2C_ON_CUDA(kBinaryCuda)},
+      RegisteredScheme{Nf4Scheme(), QC2C_ON_CUDA(kNf4Cuda)},
   };
   return kSchemes;
 }

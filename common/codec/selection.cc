@@ -4,6 +4,7 @@
 #include <array>
 #include <cmath>
 #include <numeric>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
@@ -41,13 +42,63 @@ BlockFaults AddLayer(const BlockRows& rows, std::vector<float>& scores) {
   return faults;
 }
 
+std::vector<uint32_t> CountFrom(uint32_t first, uint32_t num) {
+  std::vector<uint32_t> positions(num);
+  std::iota(positions.begin(), positions.end(), first);
+  return positions;
+}
+
+std::vector<uint32_t> Strided(uint32_t num_tokens, uint32_t num_kept) {
+  std::vector<uint32_t> positions(num_kept);
+  for (uint32_t j = 0; j < num_kept; ++j) {
+    positions[num_kept - 1 - j] =
+        num_tokens - 1 - static_cast<uint32_t>(uint64_t{j} * num_tokens / num_kept);
+  }
+  return positions;
+}
+
+uint64_t Mix(uint64_t x) {
+  x += 0x9e3779b97f4a7c15u;
+  x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9u;
+  x = (x ^ x >> 27) * 0x94d049bb133111ebu;
+  return x ^ x >> 31;
+}
+
+std::vector<uint32_t> Random(uint32_t seed, uint32_t num_tokens, uint32_t num_kept) {
+  std::vector<std::pair<uint64_t, uint32_t>> order(num_tokens);
+  for (uint32_t t = 0; t < num_tokens; ++t) order[t] = {Mix(uint64_t{seed} << 32 | t), t};
+  std::ranges::nth_element(order, order.begin() + (num_kept - 1));
+  std::vector<uint32_t> positions(num_kept);
+  for (uint32_t i = 0; i < num_kept; ++i) positions[i] = order[i].second;
+  std::ranges::sort(positions);
+  return positions;
+}
+
+std::vector<uint32_t> Sinks(uint32_t sinks, uint32_t num_tokens, uint32_t num_kept) {
+  std::vector<uint32_t> positions = CountFrom(0, std::min(sinks, num_kept));
+  const auto num_front = static_cast<uint32_t>(positions.size());
+  for (uint32_t p = num_tokens - (num_kept - num_front); p < num_tokens; ++p) {
+    positions.push_back(p);
+  }
+  return positions;
+}
+
 }  // namespace
 
-std::vector<uint32_t> FixedPositions(Selection selection, uint32_t num_tokens, uint32_t num_kept) {
-  std::vector<uint32_t> positions(num_kept);
-  std::iota(positions.begin(), positions.end(),
-            selection == Selection::kBack ? num_tokens - num_kept : 0);
-  return positions;
+std::vector<uint32_t> FixedPositions(const CodecSpec& codec, uint32_t num_tokens,
+                                     uint32_t num_kept) {
+  switch (codec.selection) {
+    case Selection::kBack:
+      return CountFrom(num_tokens - num_kept, num_kept);
+    case Selection::kStrided:
+      return Strided(num_tokens, num_kept);
+    case Selection::kRandom:
+      return Random(codec.seed, num_tokens, num_kept);
+    case Selection::kSinks:
+      return Sinks(codec.sinks, num_tokens, num_kept);
+    default:
+      return CountFrom(0, num_kept);
+  }
 }
 
 std::vector<uint32_t> LargestScores(std::span<const float> scores, uint32_t num_kept) {
@@ -61,18 +112,24 @@ std::vector<uint32_t> LargestScores(std::span<const float> scores, uint32_t num_
   return order;
 }
 
+std::vector<KvTensorId> ScoredTensors(Selection selection, const KvLayout& layout) {
+  std::vector<KvTensorId> tensors;
+  for (int32_t layer = 0; layer < layout.num_layers; ++layer) {
+    tensors.push_back({layer, ScoredHalf(selection)});
+  }
+  return tensors;
+}
+
 absl::StatusOr<std::vector<uint32_t>> SelectTokens(const KvCacheView& cache,
-                                                   std::span<const int32_t> layers,
                                                    const CodecSpec& codec) {
   const auto num_tokens = static_cast<uint32_t>(cache.num_tokens);
   const uint32_t num_kept = codec.NumKept(num_tokens);
   if (!NeedsScores(codec.selection)) {
-    return FixedPositions(codec.selection, num_tokens, num_kept);
+    return FixedPositions(codec, num_tokens, num_kept);
   }
-  const std::vector<uint32_t> every = FixedPositions(Selection::kAll, num_tokens, num_tokens);
-  const Half half = ScoredHalf(codec.selection);
+  const std::vector<uint32_t> every = CountFrom(0, num_tokens);
   std::vector<float> scores(num_tokens, 0.0f);
-  for (const int32_t layer : layers) {
+  for (const auto& [layer, half] : ScoredTensors(codec.selection, cache.layout)) {
     const BlockRows rows = {.plane = cache.Plane(layer, half),
                             .dtype = cache.dtype,
                             .num_heads = cache.layout.num_kv_heads,

@@ -1,11 +1,18 @@
-// Which tokens a frame carries.
+// Which tokens a frame carries: K of T.
+//
+// all, front, back   every token, the first, the last
+// strided            T - 1 - floor(j * T / K) for j = 0 .. K - 1: evenly spaced, the last among
+// them random             those of the K smallest Mix(seed * 2^32 + t), Mix being the finalizer of
+//                    SplitMix64; of equal ones the earlier
+// sinks              the first min(sinks, K), and the last K - min(sinks, K)
 //
 // Norm selections keep the tokens of the largest score:
-//   score(t) = sum over the sent layers, in order, of (sum over heads, in order, of |x(t, h)|) / H
+//   score(t) = sum over all layers, in order, of (sum over heads, in order, of |x(t, h)|) / H
 // on the values before quantization, x being keys or values and |.| the L2 norm. All in fp32
 // without fused multiply-add. The sum of squares of a row has eight partial sums, d mod 8, added as
 //   ((s0 + s4) + (s2 + s6)) + ((s1 + s5) + (s3 + s7)).
-// Of equal scores the earlier token is kept.
+// Of equal scores the earlier token is kept. All layers count, sent or not: which tokens are kept
+// does not depend on what else a receiver asks for.
 #pragma once
 
 #include <cstdint>
@@ -18,25 +25,29 @@
 namespace qc2c {
 
 // The kept positions, ascending; codec.NumKept(cache.num_tokens) of them. INVALID_ARGUMENT naming
-// layer and half if a value that a norm needs is NaN or infinite. REQUIRES: a CPU cache with these
-// layers.
+// layer and half if a value that a norm needs is NaN or infinite. REQUIRES: a CPU cache with the
+// selection's ScoredTensors.
 absl::StatusOr<std::vector<uint32_t>> SelectTokens(const KvCacheView& cache,
-                                                   std::span<const int32_t> layers,
                                                    const CodecSpec& codec);
 
 // The `num_kept` positions of the largest scores, ascending; of equal scores the earlier.
 // REQUIRES: no NaN, num_kept <= scores.size().
 std::vector<uint32_t> LargestScores(std::span<const float> scores, uint32_t num_kept);
 
-// The positions of a selection that needs no scores: all, front or back.
-std::vector<uint32_t> FixedPositions(Selection selection, uint32_t num_tokens, uint32_t num_kept);
-
 constexpr bool NeedsScores(Selection selection) {
   return selection == Selection::kKeyNorm || selection == Selection::kValueNorm;
 }
 
+// The positions, ascending, of a selection that needs no scores, so that they follow from the
+// codec; of one that does, the first num_kept. REQUIRES: 1 <= num_kept <= num_tokens.
+std::vector<uint32_t> FixedPositions(const CodecSpec& codec, uint32_t num_tokens,
+                                     uint32_t num_kept);
+
 constexpr Half ScoredHalf(Selection selection) {
   return selection == Selection::kKeyNorm ? Half::kKey : Half::kValue;
 }
+
+// What a selection by norm reads: its half of every layer. REQUIRES: NeedsScores(selection).
+std::vector<KvTensorId> ScoredTensors(Selection selection, const KvLayout& layout);
 
 }  // namespace qc2c

@@ -16,7 +16,7 @@ __global__ void LayerMeansKernel(CudaScoring args) {
   if (token >= args.num_tokens) return;
   const uint32_t lane = threadIdx.x % kLanes;
   const uint32_t group = 0xffu << (threadIdx.x & 24u);
-  const CudaBlock block = args.blocks[2 * blockIdx.y + args.half];
+  const CudaBlock block = args.blocks[blockIdx.y];
   const auto* row =
       static_cast<const typename Element<kType>::Bits*>(block.plane) + token * block.token_stride;
   uint32_t max = 0;

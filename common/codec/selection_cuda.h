@@ -9,10 +9,8 @@
 namespace qc2c {
 
 struct CudaScoring {
-  // [num_layers, {key, value}]; only the planes and strides of `half` are used (0 keys, 1 values).
-  const CudaBlock* blocks = nullptr;
+  const CudaBlock* blocks = nullptr;  // [num_layers]; only planes and strides are used
   uint32_t num_layers = 0;
-  uint32_t half = 0;
   uint32_t num_tokens = 0;
   uint32_t num_heads = 0;
   uint32_t head_dim = 0;

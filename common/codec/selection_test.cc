@@ -23,6 +23,48 @@ TEST(LargestScoresTest, KeepsTheEarlierOfEqualScores) {
   EXPECT_THAT(LargestScores(scores, 7), ElementsAre(0, 1, 2, 3, 4, 5, 6));
 }
 
+std::vector<uint32_t> Fixed(const std::string& codec, uint32_t num_tokens) {
+  const CodecSpec spec = Spec("int8,select=" + codec);
+  return FixedPositions(spec, num_tokens, spec.NumKept(num_tokens));
+}
+
+TEST(FixedPositionsTest, StridedIsEvenlySpacedAndEndsWithTheLastToken) {
+  EXPECT_THAT(Fixed("strided,keep_tokens=1", 10), ElementsAre(9));
+  EXPECT_THAT(Fixed("strided,keep_tokens=2", 10), ElementsAre(4, 9));
+  EXPECT_THAT(Fixed("strided,keep_tokens=4", 10), ElementsAre(2, 4, 7, 9));
+  EXPECT_THAT(Fixed("strided,keep_tokens=9", 10), ElementsAre(1, 2, 3, 4, 5, 6, 7, 8, 9));
+  EXPECT_THAT(Fixed("strided,keep_tokens=10", 10), ElementsAre(0, 1, 2, 3, 4, 5, 6, 7, 8, 9));
+  const std::vector<uint32_t> many = Fixed("strided,keep_tokens=300000", 1 << 20);
+  for (size_t i = 1; i < many.size(); ++i) {
+    EXPECT_GE(many[i] - many[i - 1], 3u);
+    EXPECT_LE(many[i] - many[i - 1], 4u);
+  }
+}
+
+TEST(FixedPositionsTest, SinksAreTheFrontAndTheRestIsTheBack) {
+  EXPECT_THAT(Fixed("sinks,sinks=2,keep_tokens=5", 10), ElementsAre(0, 1, 7, 8, 9));
+  EXPECT_THAT(Fixed("sinks,sinks=4,keep_tokens=4", 10), ElementsAre(0, 1, 2, 3));
+  EXPECT_THAT(Fixed("sinks,sinks=4,keep_tokens=2", 10), ElementsAre(0, 1));
+  EXPECT_THAT(Fixed("sinks,sinks=2,keep_tokens=9", 4), ElementsAre(0, 1, 2, 3));
+}
+
+// The first outputs of SplitMix64, from its reference implementation's state 0 and 1: the two
+// positions of seed 0 are ordered by them.
+TEST(FixedPositionsTest, RandomKeepsTheSmallestOfSplitMix64) {
+  // mix(0) = e220a8397b1dcdaf, mix(1) = 910a2dec89025cc1.
+  EXPECT_THAT(Fixed("random,keep_tokens=1", 2), ElementsAre(1));
+  EXPECT_EQ(Fixed("random,seed=5,keep_tokens=7", 100), Fixed("random,seed=5,keep_tokens=7", 100));
+  EXPECT_NE(Fixed("random,seed=5,keep_tokens=7", 100), Fixed("random,seed=6,keep_tokens=7", 100));
+  // Each of 64 tokens is kept by about half of 1,000 seeds: within five standard deviations.
+  std::vector<int> kept(64, 0);
+  for (int seed = 0; seed < 1000; ++seed) {
+    for (const uint32_t p : Fixed("random,keep_tokens=32,seed=" + std::to_string(seed), 64)) {
+      ++kept[p];
+    }
+  }
+  for (const int count : kept) EXPECT_NEAR(count, 500, 5 * std::sqrt(250.0));
+}
+
 class SelectionTest : public testing::TestWithParam<DeviceType> {
  protected:
   // The positions that encoding with `codec` keeps.
@@ -42,6 +84,8 @@ TEST_P(SelectionTest, FrontAndBackKeepTheEnds) {
   EXPECT_THAT(Positions(cache, "int8,select=back,keep_ratio=0.5"), ElementsAre(2, 3, 4));
   EXPECT_THAT(Positions(cache, "int8,select=back,keep_tokens=1"), ElementsAre(4));
   EXPECT_THAT(Positions(cache, "int8,select=front,keep_tokens=9"), ElementsAre(0, 1, 2, 3, 4));
+  EXPECT_THAT(Positions(cache, "int8,select=sinks,sinks=1,keep_tokens=2"), ElementsAre(0, 4));
+  EXPECT_THAT(Positions(cache, "int8,select=strided,keep_tokens=2"), ElementsAre(2, 4));
 }
 
 // Tokens 1 and 3 have the large keys, tokens 0 and 4 the large values.
@@ -64,16 +108,24 @@ TEST_P(SelectionTest, OfEqualNormsTheEarlierTokenIsKept) {
   EXPECT_THAT(Positions(cache, "int8,select=key_norm,keep_tokens=2"), ElementsAre(0, 1));
 }
 
-TEST_P(SelectionTest, OnlySentLayersCount) {
+// So that the tokens of a half that nobody reads do not change with it.
+TEST_P(SelectionTest, EveryLayerCountsSentOrNot) {
   SKIP_WITHOUT(GetParam());
   TestCache cache({.num_layers = 2, .num_kv_heads = 1, .head_dim = 4}, 3, DType::kFp32, GetParam());
   cache.Fill([](int layer, Half, int64_t t, int, int) {
     return layer == 0 ? (t == 0 ? 100.0f : 1.0f) : (t == 2 ? 5.0f : 1.0f);
   });
-  const std::vector<int32_t> second = {1};
-  const auto frame = EncodeCache(cache.View(), second, Spec("int8,select=key_norm,keep_tokens=1"));
-  ASSERT_TRUE(frame.ok()) << frame.status();
-  EXPECT_THAT(frame->positions, ElementsAre(2));
+  const CodecSpec codec = Spec("int8,select=key_norm,keep_tokens=1");
+  for (const KvLayerSet& layers :
+       {KvLayerSet::Both({1}), KvLayerSet{.keys = {1}}, KvLayerSet{.values = {0}}}) {
+    const auto frame = EncodeCache(cache.View(), layers, codec);
+    ASSERT_TRUE(frame.ok()) << frame.status();
+    EXPECT_THAT(frame->positions, ElementsAre(0));
+  }
+  KvCacheView without = cache.View();
+  without.keys[0].data = nullptr;
+  EXPECT_THAT(std::string(EncodeCache(without, {.values = {1}}, codec).status().message()),
+              HasSubstr("layer 0 key is absent"));
 }
 
 // The definition in fp64, on norms far enough apart that no rounding decides.

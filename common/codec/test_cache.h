@@ -98,10 +98,10 @@ class TestCache {
     return view;
   }
 
-  std::vector<int32_t> AllLayers() const {
+  KvLayerSet AllLayers() const {
     std::vector<int32_t> layers;
     for (int layer = 0; layer < layout_.num_layers; ++layer) layers.push_back(layer);
-    return layers;
+    return KvLayerSet::Both(layers);
   }
 
  private:

@@ -13,10 +13,20 @@ static_assert(static_cast<int>(Scheme::kBf16) == v1::SCHEME_BF16);
 static_assert(static_cast<int>(Scheme::kFp16) == v1::SCHEME_FP16);
 static_assert(static_cast<int>(Scheme::kInt8) == v1::SCHEME_INT8);
 static_assert(static_cast<int>(Scheme::kInt4) == v1::SCHEME_INT4);
+static_assert(static_cast<int>(Scheme::kFp8E4m3) == v1::SCHEME_FP8_E4M3);
+static_assert(static_cast<int>(Scheme::kFp8E5m2) == v1::SCHEME_FP8_E5M2);
+static_assert(static_cast<int>(Scheme::kInt3) == v1::SCHEME_INT3);
+static_assert(static_cast<int>(Scheme::kInt2) == v1::SCHEME_INT2);
+static_assert(static_cast<int>(Scheme::kInt2Absmax) == v1::SCHEME_INT2_ABSMAX);
+static_assert(static_cast<int>(Scheme::kInt2Lloyd) == v1::SCHEME_INT2_LLOYD);
+static_assert(static_cast<int>(Scheme::kBinary) == v1::SCHEME_BINARY);
+static_assert(static_cast<int>(Scheme::kNf4) == v1::SCHEME_NF4);
 static_assert(static_cast<int>(Axis::kNone) == v1::AXIS_UNSPECIFIED);
 static_assert(static_cast<int>(Axis::kPerToken) == v1::AXIS_PER_TOKEN);
 static_assert(static_cast<int>(Axis::kPerHead) == v1::AXIS_PER_HEAD);
 static_assert(static_cast<int>(Axis::kPerLayer) == v1::AXIS_PER_LAYER);
+static_assert(static_cast<int>(Axis::kPerChannel) == v1::AXIS_PER_CHANNEL);
+static_assert(static_cast<int>(Axis::kGroup) == v1::AXIS_GROUP);
 static_assert(static_cast<int>(ScaleType::kNone) == v1::SCALE_TYPE_UNSPECIFIED);
 static_assert(static_cast<int>(ScaleType::kFp16) == v1::SCALE_TYPE_FP16);
 static_assert(static_cast<int>(ScaleType::kBf16) == v1::SCALE_TYPE_BF16);
@@ -26,6 +36,9 @@ static_assert(static_cast<int>(Selection::kFront) == v1::SELECTION_FRONT);
 static_assert(static_cast<int>(Selection::kBack) == v1::SELECTION_BACK);
 static_assert(static_cast<int>(Selection::kKeyNorm) == v1::SELECTION_KEY_NORM);
 static_assert(static_cast<int>(Selection::kValueNorm) == v1::SELECTION_VALUE_NORM);
+static_assert(static_cast<int>(Selection::kStrided) == v1::SELECTION_STRIDED);
+static_assert(static_cast<int>(Selection::kRandom) == v1::SELECTION_RANDOM);
+static_assert(static_cast<int>(Selection::kSinks) == v1::SELECTION_SINKS);
 static_assert(static_cast<int>(Half::kKey) == v1::HALF_KEY);
 static_assert(static_cast<int>(Half::kValue) == v1::HALF_VALUE);
 
@@ -60,16 +73,20 @@ v1::Codec CodecToProto(const CodecSpec& codec) {
       proto.set_keep_tokens(std::get<uint32_t>(*codec.keep));
     }
   }
+  proto.set_group_size(codec.group_size);
+  proto.set_keep_tokens_min(codec.keep_tokens_min);
+  proto.set_sinks(codec.sinks);
+  proto.set_seed(codec.seed);
   return proto;
 }
 
 absl::StatusOr<CodecSpec> CodecFromProto(const v1::Codec& proto) {
-  RETURN_IF_ERROR(CheckEnumerator("scheme", proto.scheme(), v1::SCHEME_FP32, v1::SCHEME_INT4));
-  RETURN_IF_ERROR(CheckEnumerator("axis", proto.axis(), v1::AXIS_UNSPECIFIED, v1::AXIS_PER_LAYER));
+  RETURN_IF_ERROR(CheckEnumerator("scheme", proto.scheme(), v1::SCHEME_FP32, v1::Scheme_MAX));
+  RETURN_IF_ERROR(CheckEnumerator("axis", proto.axis(), v1::AXIS_UNSPECIFIED, v1::Axis_MAX));
   RETURN_IF_ERROR(CheckEnumerator("scale_type", proto.scale_type(), v1::SCALE_TYPE_UNSPECIFIED,
-                                  v1::SCALE_TYPE_FP32));
+                                  v1::ScaleType_MAX));
   RETURN_IF_ERROR(
-      CheckEnumerator("selection", proto.selection(), v1::SELECTION_ALL, v1::SELECTION_VALUE_NORM));
+      CheckEnumerator("selection", proto.selection(), v1::SELECTION_ALL, v1::Selection_MAX));
   CodecSpec codec;
   codec.scheme = static_cast<Scheme>(proto.scheme());
   codec.axis = static_cast<Axis>(proto.axis());
@@ -77,6 +94,10 @@ absl::StatusOr<CodecSpec> CodecFromProto(const v1::Codec& proto) {
   codec.selection = static_cast<Selection>(proto.selection());
   if (proto.keep_case() == v1::Codec::kKeepRatio) codec.keep = Keep(proto.keep_ratio());
   if (proto.keep_case() == v1::Codec::kKeepTokens) codec.keep = Keep(proto.keep_tokens());
+  codec.group_size = proto.group_size();
+  codec.keep_tokens_min = proto.keep_tokens_min();
+  codec.sinks = proto.sinks();
+  codec.seed = proto.seed();
   RETURN_IF_ERROR(codec.Validate());
   return codec;
 }

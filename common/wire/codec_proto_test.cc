@@ -3,6 +3,7 @@
 
 #include <cmath>
 
+#include "common/codec/scheme_registry.h"
 #include "common/wire/frame_codec.h"
 
 namespace qc2c {
@@ -11,13 +12,17 @@ namespace {
 using ::testing::HasSubstr;
 
 TEST(CodecProtoTest, EveryCodecComesBack) {
-  for (const std::string scheme : {"fp32", "bf16", "fp16", "int8", "int4"}) {
+  for (const RegisteredScheme& known : AllSchemes()) {
+    const std::string scheme(known.coder->name());
     for (const std::string selection :
          {"", ",select=front,keep_ratio=0.3", ",select=back,keep_tokens=1",
-          ",select=key_norm,keep_ratio=1", ",select=value_norm,keep_tokens=4294967295"}) {
+          ",select=key_norm,keep_ratio=1", ",select=value_norm,keep_tokens=4294967295",
+          ",select=strided,keep_ratio=0.1,keep_tokens_min=3",
+          ",select=random,seed=4294967295,keep_tokens=1", ",select=sinks,sinks=9,keep_tokens=20"}) {
       const CodecSpec codec = CodecSpec::Parse(scheme + selection).value();
       EXPECT_EQ(CodecFromProto(CodecToProto(codec)).value(), codec);
-      for (const std::string axis : {"per_token", "per_head", "per_layer"}) {
+      for (const std::string axis :
+           {"per_token", "per_head", "per_layer", "per_channel", "group,group=16"}) {
         for (const std::string scale : {"fp16", "bf16", "fp32"}) {
           if (codec.axis == Axis::kNone) continue;
           const std::string text = scheme + ",axis=" + axis + ",scale=" + scale + selection;
@@ -42,8 +47,8 @@ TEST(CodecProtoTest, AFieldOutOfRangeIsRefusedByName) {
   EXPECT_THAT(CodecError([](auto& c) { c.clear_scheme(); }), HasSubstr("scheme is 0"));
   EXPECT_THAT(CodecError([](auto& c) { c.set_scheme(static_cast<v1::Scheme>(300)); }),
               HasSubstr("scheme is 300"));
-  EXPECT_THAT(CodecError([](auto& c) { c.set_axis(static_cast<v1::Axis>(4)); }),
-              HasSubstr("axis is 4"));
+  EXPECT_THAT(CodecError([](auto& c) { c.set_axis(static_cast<v1::Axis>(6)); }),
+              HasSubstr("axis is 6: expected 0 to 5"));
   EXPECT_THAT(CodecError([](auto& c) { c.clear_axis(); }), HasSubstr("axis"));
   EXPECT_THAT(CodecError([](auto& c) { c.set_scale_type(static_cast<v1::ScaleType>(4)); }),
               HasSubstr("scale_type is 4"));
@@ -53,6 +58,16 @@ TEST(CodecProtoTest, AFieldOutOfRangeIsRefusedByName) {
   EXPECT_THAT(CodecError([](auto& c) { c.clear_selection(); }), HasSubstr("selection is 0"));
   EXPECT_THAT(CodecError([](auto& c) { c.clear_keep(); }), HasSubstr("keep"));
   EXPECT_THAT(CodecError([](auto& c) { c.set_keep_tokens(0); }), HasSubstr("keep_tokens"));
+  EXPECT_THAT(CodecError([](auto& c) { c.set_scheme(v1::Scheme(14)); }),
+              HasSubstr("scheme is 14: expected 1 to 13"));
+  EXPECT_THAT(CodecError([](auto& c) { c.set_selection(v1::Selection(9)); }),
+              HasSubstr("selection is 9: expected 1 to 8"));
+  EXPECT_THAT(CodecError([](auto& c) { c.set_group_size(8); }), HasSubstr("group is '8'"));
+  EXPECT_THAT(CodecError([](auto& c) { c.set_axis(v1::AXIS_GROUP); }), HasSubstr("group is '0'"));
+  EXPECT_THAT(CodecError([](auto& c) { c.set_sinks(1); }), HasSubstr("sinks is '1'"));
+  EXPECT_THAT(CodecError([](auto& c) { c.set_seed(1); }), HasSubstr("seed is '1'"));
+  EXPECT_THAT(CodecError([](auto& c) { c.set_selection(v1::SELECTION_SINKS); }),
+              HasSubstr("sinks is '0'"));
   for (void (*change)(v1::Codec&) : {
            +[](v1::Codec& c) { c.set_keep_ratio(0); },
            +[](v1::Codec& c) { c.set_keep_ratio(-0.5f); },

@@ -40,7 +40,7 @@ class FormatExampleTest : public testing::Test {
     cache_.values = {{values_, 4, 4}};
     const auto codec =
         CodecSpec::Parse("int4,axis=per_token,scale=fp16,select=key_norm,keep_tokens=2").value();
-    frame_ = EncodeCache(cache_, std::vector{0}, codec).value();
+    frame_ = EncodeCache(cache_, KvLayerSet::Both({0}), codec).value();
     frame_.model_fingerprint = 0xfedcba9876543210;
   }
 
@@ -61,7 +61,7 @@ TEST_F(FormatExampleTest, TheReaderGetsTheValuesOfThePage) {
   ASSERT_TRUE(reader.Add(example_).ok());
   EXPECT_EQ(
       reader.bytes(),
-      (WireBytes{.tx = 96, .payload = 8, .scales = 8, .indices = 1, .header = 79, .messages = 1}));
+      (WireBytes{.tx = 99, .payload = 8, .scales = 8, .indices = 1, .header = 82, .messages = 1}));
   const KvFrame read = reader.Finish().value();
   EXPECT_THAT(read.positions, ElementsAre(0, 2));
   float keys[8];
@@ -80,11 +80,11 @@ TEST_F(FormatExampleTest, TheChecksumIsThatOfTheCanonicalBytes) {
   const auto number = [&](uint64_t value, int width) {
     for (int i = 0; i < width; ++i) bytes.push_back(static_cast<char>(value >> (8 * i)));
   };
-  number(1, 4);
+  number(2, 4);
   number(0xfedcba9876543210, 8);
-  for (const int field : {1, 1, 4, 5, 1, 1, 4, 6, 2, 3, 2, 1, 1}) number(field, 4);
+  for (const int field : {1, 1, 4, 5, 1, 1, 4, 6, 2, 0, 0, 0, 0, 3, 2, 1, 1}) number(field, 4);
   bytes += '\x05';
-  for (const int field : {1, 0}) number(field, 4);
+  for (const int field : {1, 0, 1, 0}) number(field, 4);  // layer 0 in both lists
   for (const int field : {0, 0, 0, 2, 4}) number(field, 4);
   bytes += "\xe1\x73\x09\x14";
   number(4, 4);

@@ -9,6 +9,11 @@ void AddBytes(Hasher& hasher, ByteSpan bytes) {
   hasher.AddU32(static_cast<uint32_t>(bytes.size())).Add(bytes);
 }
 
+void AddLayers(Hasher& hasher, const google::protobuf::RepeatedField<uint32_t>& layers) {
+  hasher.AddU32(static_cast<uint32_t>(layers.size()));
+  for (const uint32_t layer : layers) hasher.AddU32(layer);
+}
+
 }  // namespace
 
 void AddHeader(Hasher& hasher, const v1::CacheHeader& header) {
@@ -28,10 +33,12 @@ void AddHeader(Hasher& hasher, const v1::CacheHeader& header) {
     case v1::Codec::KEEP_NOT_SET:
       hasher.AddU32(0);
   }
+  hasher.AddU32(codec.group_size()).AddU32(codec.keep_tokens_min());
+  hasher.AddU32(codec.sinks()).AddU32(codec.seed());
   hasher.AddU32(header.num_tokens()).AddU32(header.num_kept()).AddU32(header.index_coding());
   AddBytes(hasher, AsBytes(header.indices()));
-  hasher.AddU32(static_cast<uint32_t>(header.layers_size()));
-  for (const uint32_t layer : header.layers()) hasher.AddU32(layer);
+  AddLayers(hasher, header.key_layers());
+  AddLayers(hasher, header.value_layers());
 }
 
 void AddBlock(Hasher& hasher, uint32_t layer, uint32_t half, uint32_t first_token,

@@ -10,7 +10,8 @@
 namespace qc2c {
 
 // Every field of the header in the order of its number, messages flattened, each as four bytes
-// little-endian (model_fingerprint: eight); `indices` and `layers` preceded by their length.
+// little-endian (model_fingerprint: eight); `indices` and each list of layers preceded by their
+// length.
 void AddHeader(Hasher& hasher, const v1::CacheHeader& header);
 
 // The same for one block as it is sent.

@@ -14,7 +14,7 @@
 
 namespace qc2c {
 
-inline constexpr uint32_t kFormatVersion = 1;
+inline constexpr uint32_t kFormatVersion = 2;
 inline constexpr uint32_t kDefaultChunkBytes = 1 << 20;
 inline constexpr uint32_t kMinChunkBytes = 1 << 10;
 inline constexpr uint32_t kMaxChunkBytes = 4 << 20;
@@ -59,7 +59,7 @@ struct FrameExpectation {
   KvLayout layout;
   CodecSpec codec;
   uint32_t num_tokens = 0;
-  std::vector<int32_t> layers;
+  KvLayerSet layers;
 };
 
 // Assembles a frame from messages that nobody vouches for. Allocates no more than the expectation

@@ -20,7 +20,7 @@ KvFrame MakeFrame(int64_t num_tokens) {
   frame.codec = CodecSpec::Parse("int8").value();
   frame.num_tokens = static_cast<uint32_t>(num_tokens);
   for (uint32_t i = 0; i < frame.num_tokens; ++i) frame.positions.push_back(i);
-  frame.layers = {0, 1, 2, 3, 4, 5, 6, 7};
+  frame.layers = KvLayerSet::Both({0, 1, 2, 3, 4, 5, 6, 7});
   if (!LayOutBlocks(frame).ok()) std::abort();
   std::memset(frame.data.data(), 0x3c, frame.data.size());
   return frame;

@@ -29,6 +29,12 @@ const std::vector<std::string> kCodecs = {
     "int8,axis=per_head,select=key_norm,keep_ratio=1",
     "int4,select=value_norm,keep_tokens=3",
     "fp16,select=value_norm,keep_ratio=0.9",
+    "fp8_e4m3",
+    "int3,axis=per_channel",
+    "int2,axis=group,group=8",
+    "int2_lloyd,select=sinks,keep_ratio=0.2,keep_tokens_min=5",
+    "binary,axis=per_channel,scale=fp32,select=random,seed=3,keep_tokens=11",
+    "nf4,axis=group,group=16,scale=fp32,select=strided,keep_ratio=0.3",
 };
 
 // What the generated code of the schema finds in a message, independent of our own reading.
@@ -135,7 +141,7 @@ TEST(WriteFrameTest, ATokenLargerThanTheChunkSizeTravelsAlone) {
   const KvFrame frame =
       RandomFrame("fp32", {.layout = {.num_layers = 1, .num_kv_heads = 8, .head_dim = 128},
                            .num_tokens = 3,
-                           .layers = {0}});
+                           .layers = KvLayerSet::Both({0})});
   const auto messages = WriteFrame(frame, kMinChunkBytes).value();
   EXPECT_EQ(messages.size(), 6);
   ExpectSameFrame(ReadFrame(ExpectationOf(frame), messages).value(), frame);
@@ -162,7 +168,7 @@ TEST(WriteFrameTest, AFrameThatContradictsItselfIsRefused) {
   EXPECT_TRUE(refused([](KvFrame& frame) { frame.positions.pop_back(); }));
   EXPECT_TRUE(refused([](KvFrame& frame) { frame.positions[0] = 2; }));
   EXPECT_TRUE(refused([](KvFrame& frame) { frame.num_tokens = 0; }));
-  EXPECT_TRUE(refused([](KvFrame& frame) { frame.layers.pop_back(); }));
+  EXPECT_TRUE(refused([](KvFrame& frame) { frame.layers.values.pop_back(); }));
   EXPECT_TRUE(refused([](KvFrame& frame) { std::swap(frame.blocks[0], frame.blocks[1]); }));
   EXPECT_TRUE(refused([](KvFrame& frame) { frame.blocks[3].codes_bytes -= 1; }));
   EXPECT_TRUE(refused([](KvFrame& frame) { frame.blocks[7].codes_offset = ~size_t{0}; }));

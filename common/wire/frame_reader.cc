@@ -7,6 +7,7 @@
 #include "common/base/status_macros.h"
 #include "common/codec/frame_layout.h"
 #include "common/wire/chunk_view.h"
+#include "common/wire/field_reader.h"
 #include "common/wire/frame_checksum.h"
 #include "common/wire/frame_codec.h"
 #include "common/wire/position_list.h"
@@ -40,6 +41,15 @@ absl::StatusOr<Message> ParseCanonical(ByteSpan bytes, size_t max_bytes, const c
   return message;
 }
 
+// Another version has other fields, so that nothing but its number can be asked of it. The number
+// 0, a header that does not begin with one, is left to the checks of form and fields.
+absl::Status CheckVersion(ByteSpan header) {
+  FieldReader fields(header, "header");
+  const uint32_t version = fields.Uint32(v1::CacheHeader::kFormatVersionFieldNumber);
+  if (version == kFormatVersion || version == 0) return absl::OkStatus();
+  return absl::FailedPreconditionError(Differs("header.format_version", version, kFormatVersion));
+}
+
 // Everything a header can hold besides indices and layers takes less.
 constexpr size_t kHeaderFieldsBytes = 128;
 constexpr size_t kTrailerBytes = 64;
@@ -48,7 +58,7 @@ constexpr size_t kLayerBytes = 2;  // a varint below KvLayout::kMaxLayers
 absl::Status CheckExpectation(const FrameExpectation& expected) {
   RETURN_IF_ERROR(expected.layout.Validate());
   RETURN_IF_ERROR(expected.codec.Validate());
-  RETURN_IF_ERROR(CheckLayers(expected.layers, expected.layout));
+  RETURN_IF_ERROR(expected.layers.Validate(expected.layout));
   if (expected.num_tokens < 1 || expected.num_tokens > KvLayout::kMaxTokens) {
     return absl::InvalidArgumentError(
         Differs("num_tokens", expected.num_tokens, absl::StrCat("1 to ", KvLayout::kMaxTokens)));
@@ -57,12 +67,23 @@ absl::Status CheckExpectation(const FrameExpectation& expected) {
       const BlockBytes block,
       BytesOfBlock(expected.codec, expected.layout, expected.codec.NumKept(expected.num_tokens)));
   // Below 2^44 bytes a block and 2^11 blocks: no overflow.
-  const uint64_t bytes = 2 * expected.layers.size() * (block.codes + block.scales);
+  const uint64_t bytes = expected.layers.NumTensors() * (block.codes + block.scales);
   if (bytes > kMaxFrameBytes) {
     return absl::InvalidArgumentError(
         Differs("frame bytes", bytes, absl::StrCat("at most ", kMaxFrameBytes)));
   }
   return absl::OkStatus();
+}
+
+absl::Status CheckLayers(const char* field, const google::protobuf::RepeatedField<uint32_t>& found,
+                         const std::vector<int32_t>& expected) {
+  if (std::ranges::equal(found, expected, {}, {},
+                         [](int32_t layer) { return static_cast<uint32_t>(layer); })) {
+    return absl::OkStatus();
+  }
+  return absl::FailedPreconditionError(
+      Differs(field, absl::StrCat("[", absl::StrJoin(found, ","), "]"),
+              absl::StrCat("[", absl::StrJoin(expected, ","), "]")));
 }
 
 }  // namespace
@@ -99,9 +120,10 @@ absl::Status FrameReader::State::ReadChunk(const std::string& message) {
   if (stage != Stage::kStart && stage != Stage::kBlocks) {
     return absl::DataLossError("a message after the trailer: expected the end of the stream");
   }
+  ASSIGN_OR_RETURN(ChunkView chunk, ViewChunk(AsBytes(message)));
+  if (chunk.header.has_value()) RETURN_IF_ERROR(CheckVersion(*chunk.header));
   ASSIGN_OR_RETURN(const WireBytes count, CountMessage(message));
   bytes += count;
-  ASSIGN_OR_RETURN(ChunkView chunk, ViewChunk(AsBytes(message)));
   if (chunk.sequence != sequence) {
     return absl::DataLossError(Differs("sequence", chunk.sequence, sequence));
   }
@@ -112,7 +134,7 @@ absl::Status FrameReader::State::ReadChunk(const std::string& message) {
   }
   if (chunk.header.has_value()) {
     const size_t max_bytes =
-        kHeaderFieldsBytes + expected.num_tokens / 8 + kLayerBytes * expected.layers.size();
+        kHeaderFieldsBytes + expected.num_tokens / 8 + kLayerBytes * expected.layers.NumTensors();
     ASSIGN_OR_RETURN(const auto header,
                      ParseCanonical<v1::CacheHeader>(*chunk.header, max_bytes, "header"));
     RETURN_IF_ERROR(ReadHeader(header));
@@ -157,18 +179,14 @@ absl::Status FrameReader::State::CheckHeader(const v1::CacheHeader& header) cons
     return absl::InvalidArgumentError(Differs("header.num_kept", header.num_kept(),
                                               absl::StrCat(num_kept, " by ", codec.ToString())));
   }
-  if (!std::ranges::equal(header.layers(), expected.layers, {}, {},
-                          [](int32_t layer) { return static_cast<uint32_t>(layer); })) {
-    return absl::FailedPreconditionError(Differs(
-        "header.layers", absl::StrJoin(header.layers(), ","), absl::StrJoin(expected.layers, ",")));
-  }
-  return absl::OkStatus();
+  RETURN_IF_ERROR(CheckLayers("header.key_layers", header.key_layers(), expected.layers.keys));
+  return CheckLayers("header.value_layers", header.value_layers(), expected.layers.values);
 }
 
 absl::Status FrameReader::State::ReadHeader(const v1::CacheHeader& header) {
   RETURN_IF_ERROR(CheckHeader(header));
   ASSIGN_OR_RETURN(frame.positions,
-                   DecodePositions(expected.codec.selection, header.num_tokens(), header.num_kept(),
+                   DecodePositions(expected.codec, header.num_tokens(), header.num_kept(),
                                    header.index_coding(), AsBytes(header.indices())));
   AddHeader(hasher, header);
   frame.model_fingerprint = expected.model_fingerprint;
@@ -203,7 +221,7 @@ absl::Status FrameReader::State::CheckBlock(const BlockView& view) const {
   if (view.codes.size() != codes) {
     return absl::DataLossError(Differs("block.codes bytes", view.codes.size(), codes));
   }
-  const bool per_token = expected.codec.axis == Axis::kPerToken;
+  const bool per_token = ScalesFollowTokens(expected.codec.axis);
   const size_t scales = per_token          ? whole.scales_bytes / num_kept * view.num_tokens
                         : first_token == 0 ? whole.scales_bytes
                                            : 0;

@@ -20,7 +20,7 @@ constexpr auto kInvalidArgument = StatusCode::kInvalidArgument;
 
 const FrameShape kTiny = {.layout = {.num_layers = 3, .num_kv_heads = 1, .head_dim = 4},
                           .num_tokens = 9,
-                          .layers = {0, 2}};
+                          .layers = KvLayerSet::Both({0, 2})};
 const std::vector<std::string> kTinyCodecs = {"int4,select=key_norm,keep_tokens=3",
                                               "int8,axis=per_head,select=back,keep_ratio=0.5",
                                               "bf16,select=value_norm,keep_tokens=1"};
@@ -46,6 +46,19 @@ TEST(FrameReaderTest, EveryTruncationIsRefused) {
     EXPECT_FALSE(Read(frame, {whole + '\0'}).ok());
     EXPECT_TRUE(Read(frame, {whole}).ok());
   }
+}
+
+// The first message of a stream of version 1, whose header named its layers in field 9.
+TEST(FrameReaderTest, AFrameOfVersion1IsRefusedByItsVersion) {
+  const std::string version1(
+      "\x12\x18\x08\x01\x1a\x06\x08\x03\x10\x01\x18\x04\x22\x04\x08\x02\x20\x01\x28\x09\x30\x09\x4a"
+      "\x02"
+      "\x00\x02",
+      26);
+  const absl::Status status =
+      ReadFrame(ExpectationOf(RandomFrame("bf16", kTiny)), {version1}).status();
+  EXPECT_EQ(status.code(), kFailedPrecondition);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("format_version is 1: expected 2"));
 }
 
 TEST(FrameReaderTest, EveryValueOfEveryByteOfASmallFrameButTheRightOneIsRefused) {
@@ -150,8 +163,8 @@ TEST_P(FrameReaderLieTest, IsRefusedByNameThoughTheChecksumIsRight) {
 }
 
 const std::vector<Lie> kHeaderLies = {
-    {"version", [](auto& c) { c.mutable_header()->set_format_version(2); }, kFailedPrecondition,
-     "header.format_version is 2", "1"},
+    {"version", [](auto& c) { c.mutable_header()->set_format_version(1); }, kFailedPrecondition,
+     "header.format_version is 1", "2"},
     {"model", [](auto& c) { c.mutable_header()->set_model_fingerprint(7); }, kFailedPrecondition,
      "header.model_fingerprint", "0123456789abcdef"},
     {"heads", [](auto& c) { c.mutable_header()->mutable_layout()->set_num_kv_heads(2); },
@@ -167,7 +180,7 @@ const std::vector<Lie> kHeaderLies = {
      kInvalidArgument, "codec.scheme is 6", "1 to 5"},
     {"unknown_axis",
      [](auto& c) { c.mutable_header()->mutable_codec()->set_axis(static_cast<v1::Axis>(-1)); },
-     kInvalidArgument, "codec.axis is -1", "0 to 3"},
+     kInvalidArgument, "codec.axis is -1", "0 to 5"},
     {"keep", [](auto& c) { c.mutable_header()->mutable_codec()->set_keep_tokens(5); },
      kFailedPrecondition, "header.codec", "keep_tokens=4"},
     {"tokens", [](auto& c) { c.mutable_header()->set_num_tokens(8); }, kFailedPrecondition,
@@ -186,10 +199,12 @@ const std::vector<Lie> kHeaderLies = {
      kInvalidArgument, "header.indices", "only valid bytes"},
     {"position_beyond", [](auto& c) { c.mutable_header()->set_indices("\x07\x02"); },
      kInvalidArgument, "header.indices: 3 positions below 9", "num_kept 4"},
-    {"layer_more", [](auto& c) { c.mutable_header()->add_layers(3); }, kFailedPrecondition,
-     "header.layers is 0,2,3", "0,2"},
-    {"layer_other", [](auto& c) { c.mutable_header()->set_layers(1, 1); }, kFailedPrecondition,
-     "header.layers is 0,1", "0,2"},
+    {"layer_more", [](auto& c) { c.mutable_header()->add_key_layers(3); }, kFailedPrecondition,
+     "header.key_layers is [0,2,3]", "[0,2]"},
+    {"layer_other", [](auto& c) { c.mutable_header()->set_value_layers(1, 1); },
+     kFailedPrecondition, "header.value_layers is [0,1]", "[0,2]"},
+    {"no_value_layers", [](auto& c) { c.mutable_header()->clear_value_layers(); },
+     kFailedPrecondition, "header.value_layers is []", "[0,2]"},
     {"no_header", [](auto& c) { c.clear_header(); }, kDataLoss, "header is missing", "one in"},
 };
 INSTANTIATE_TEST_SUITE_P(Header, FrameReaderLieTest, testing::ValuesIn(kHeaderLies),
@@ -303,9 +318,10 @@ TEST(FrameReaderTest, AnExpectationThatNoFrameMeetsIsTheErrorOfTheFirstAdd) {
   };
   EXPECT_THAT(error([](auto& e) { e.num_tokens = 0; }), HasSubstr("num_tokens is 0"));
   EXPECT_THAT(error([](auto& e) { e.num_tokens = (1 << 20) + 1; }), HasSubstr("num_tokens"));
-  EXPECT_THAT(error([](auto& e) { e.layers = {}; }), HasSubstr("layers"));
-  EXPECT_THAT(error([](auto& e) { e.layers = {2, 0}; }), HasSubstr("layers[1] is 0"));
-  EXPECT_THAT(error([](auto& e) { e.layers = {3}; }), HasSubstr("layers[0] is 3"));
+  EXPECT_THAT(error([](auto& e) { e.layers = {}; }),
+              HasSubstr("key_layers and value_layers are empty"));
+  EXPECT_THAT(error([](auto& e) { e.layers.keys = {2, 0}; }), HasSubstr("key_layers[1] is 0"));
+  EXPECT_THAT(error([](auto& e) { e.layers.values = {3}; }), HasSubstr("value_layers[0] is 3"));
   EXPECT_THAT(error([](auto& e) { e.layout.head_dim = 0; }), HasSubstr("head_dim"));
   EXPECT_THAT(error([](auto& e) {
                 e.layout = {.num_layers = 1024, .num_kv_heads = 1024, .head_dim = 1024};

@@ -12,7 +12,7 @@ namespace {
 
 absl::StatusOr<v1::CacheHeader> MakeHeader(const KvFrame& frame) {
   ASSIGN_OR_RETURN(CodedPositions coded,
-                   CodePositions(frame.codec.selection, frame.num_tokens, frame.positions));
+                   CodePositions(frame.codec, frame.num_tokens, frame.positions));
   v1::CacheHeader header;
   header.set_format_version(kFormatVersion);
   header.set_model_fingerprint(frame.model_fingerprint);
@@ -22,7 +22,8 @@ absl::StatusOr<v1::CacheHeader> MakeHeader(const KvFrame& frame) {
   header.set_num_kept(static_cast<uint32_t>(frame.positions.size()));
   header.set_index_coding(coded.coding);
   header.set_indices(std::move(coded.indices));
-  header.mutable_layers()->Add(frame.layers.begin(), frame.layers.end());
+  header.mutable_key_layers()->Add(frame.layers.keys.begin(), frame.layers.keys.end());
+  header.mutable_value_layers()->Add(frame.layers.values.begin(), frame.layers.values.end());
   return header;
 }
 
@@ -44,7 +45,7 @@ class ChunkWriter {
  private:
   void WriteBlock(const KvBlock& block) {
     const auto num_kept = static_cast<uint32_t>(frame_.positions.size());
-    const bool per_token = frame_.codec.axis == Axis::kPerToken;
+    const bool per_token = ScalesFollowTokens(frame_.codec.axis);
     const size_t token_codes = block.codes_bytes / num_kept;
     const size_t token_scales = per_token ? block.scales_bytes / num_kept : 0;
     for (uint32_t first = 0; first < num_kept;) {

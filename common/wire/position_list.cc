@@ -1,24 +1,20 @@
 #include "common/wire/position_list.h"
 
 #include <algorithm>
-#include <numeric>
 #include <optional>
 
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
+#include "common/codec/selection.h"
 
 namespace qc2c {
 namespace {
 
-// The positions that need no bytes, or nothing if `selection` depends on the cache's values.
-std::optional<std::vector<uint32_t>> Implied(Selection selection, uint32_t num_tokens,
+// The positions that need no bytes, or nothing if they depend on the cache's values.
+std::optional<std::vector<uint32_t>> Implied(const CodecSpec& codec, uint32_t num_tokens,
                                              uint32_t num_kept) {
-  const bool by_value = selection == Selection::kKeyNorm || selection == Selection::kValueNorm;
-  if (by_value && num_kept < num_tokens) return std::nullopt;
-  std::vector<uint32_t> positions(num_kept);
-  std::iota(positions.begin(), positions.end(),
-            selection == Selection::kBack ? num_tokens - num_kept : 0);
-  return positions;
+  if (NeedsScores(codec.selection) && num_kept < num_tokens) return std::nullopt;
+  return FixedPositions(codec, num_tokens, num_kept);
 }
 
 absl::Status CheckAscending(uint32_t num_tokens, const std::vector<uint32_t>& positions) {
@@ -88,30 +84,30 @@ std::vector<uint32_t> ReadDeltas(ByteSpan deltas, uint32_t num_tokens, uint32_t 
 
 }  // namespace
 
-absl::StatusOr<CodedPositions> CodePositions(Selection selection, uint32_t num_tokens,
+absl::StatusOr<CodedPositions> CodePositions(const CodecSpec& codec, uint32_t num_tokens,
                                              const std::vector<uint32_t>& positions) {
   if (positions.empty()) {
     return absl::InvalidArgumentError("positions are empty: expected at least one");
   }
   RETURN_IF_ERROR(CheckAscending(num_tokens, positions));
   const auto num_kept = static_cast<uint32_t>(positions.size());
-  if (const auto implied = Implied(selection, num_tokens, num_kept); implied.has_value()) {
+  if (const auto implied = Implied(codec, num_tokens, num_kept); implied.has_value()) {
     if (*implied == positions) return CodedPositions{};
     return absl::InvalidArgumentError(
         absl::StrCat("positions begin with ", positions.front(), " and end with ", positions.back(),
-                     ": expected those of selection ", std::string(SelectionName(selection)), ", ",
-                     implied->front(), " to ", implied->back()));
+                     ": expected those of selection ", std::string(SelectionName(codec.selection)),
+                     ", ", implied->front(), " to ", implied->back()));
   }
   CodedPositions bitmap{v1::INDEX_CODING_BITMAP, Bitmap(num_tokens, positions)};
   CodedPositions deltas{v1::INDEX_CODING_DELTAS, Deltas(positions)};
   return deltas.indices.size() < bitmap.indices.size() ? deltas : bitmap;
 }
 
-absl::StatusOr<std::vector<uint32_t>> DecodePositions(Selection selection, uint32_t num_tokens,
+absl::StatusOr<std::vector<uint32_t>> DecodePositions(const CodecSpec& codec, uint32_t num_tokens,
                                                       uint32_t num_kept, v1::IndexCoding coding,
                                                       ByteSpan indices) {
   std::vector<uint32_t> positions;
-  if (auto implied = Implied(selection, num_tokens, num_kept); implied.has_value()) {
+  if (auto implied = Implied(codec, num_tokens, num_kept); implied.has_value()) {
     positions = *std::move(implied);
   } else if (coding == v1::INDEX_CODING_DELTAS) {
     positions = ReadDeltas(indices, num_tokens, num_kept);
@@ -125,7 +121,7 @@ absl::StatusOr<std::vector<uint32_t>> DecodePositions(Selection selection, uint3
   }
   // There is one spelling of a position list; writing it again finds trailing bytes, set bits
   // beyond the last token, long varints and the longer coding alike.
-  ASSIGN_OR_RETURN(const CodedPositions canonical, CodePositions(selection, num_tokens, positions));
+  ASSIGN_OR_RETURN(const CodedPositions canonical, CodePositions(codec, num_tokens, positions));
   const bool same = indices.size() == canonical.indices.size() &&
                     std::equal(indices.begin(), indices.end(), AsBytes(canonical.indices).begin());
   if (coding != canonical.coding || !same) {

@@ -17,17 +17,17 @@ struct CodedPositions {
   std::string indices;
 };
 
-// Nothing where the positions follow from the selection or all tokens are sent; otherwise the
+// Nothing where the positions follow from the codec or all tokens are sent; otherwise the
 // shorter of bitmap and deltas, the bitmap if both are equal. INVALID_ARGUMENT if `positions` are
 // empty, not strictly ascending, not below num_tokens, or not those that the selection implies.
-absl::StatusOr<CodedPositions> CodePositions(Selection selection, uint32_t num_tokens,
+absl::StatusOr<CodedPositions> CodePositions(const CodecSpec& codec, uint32_t num_tokens,
                                              const std::vector<uint32_t>& positions);
 
 // The num_kept positions that CodePositions coded. INVALID_ARGUMENT for any other coding or bytes
 // than CodePositions chooses for the result. REQUIRES: 1 <= num_kept <= num_tokens <=
 // KvLayout::kMaxTokens. Allocates in proportion to num_kept and num_tokens, whatever `indices`
 // holds.
-absl::StatusOr<std::vector<uint32_t>> DecodePositions(Selection selection, uint32_t num_tokens,
+absl::StatusOr<std::vector<uint32_t>> DecodePositions(const CodecSpec& codec, uint32_t num_tokens,
                                                       uint32_t num_kept, v1::IndexCoding coding,
                                                       ByteSpan indices);
 

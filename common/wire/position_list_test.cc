@@ -12,13 +12,20 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
+CodecSpec Selecting(Selection selection) {
+  CodecSpec codec;
+  codec.selection = selection;
+  return codec;
+}
+
 CodedPositions Code(uint32_t num_tokens, const std::vector<uint32_t>& positions) {
-  return CodePositions(Selection::kKeyNorm, num_tokens, positions).value();
+  return CodePositions(Selecting(Selection::kKeyNorm), num_tokens, positions).value();
 }
 
 absl::StatusOr<std::vector<uint32_t>> Decode(uint32_t num_tokens, uint32_t num_kept,
                                              v1::IndexCoding coding, const std::string& indices) {
-  return DecodePositions(Selection::kKeyNorm, num_tokens, num_kept, coding, AsBytes(indices));
+  return DecodePositions(Selecting(Selection::kKeyNorm), num_tokens, num_kept, coding,
+                         AsBytes(indices));
 }
 
 TEST(PositionListTest, FewPositionsAreDeltas) {
@@ -41,23 +48,25 @@ TEST(PositionListTest, TheBitmapWinsATie) {
 
 TEST(PositionListTest, WhatTheSelectionSaysTakesNoBytes) {
   const auto nothing = [](Selection selection, const std::vector<uint32_t>& positions) {
-    const CodedPositions coded = CodePositions(selection, 5, positions).value();
+    const CodedPositions coded = CodePositions(Selecting(selection), 5, positions).value();
     return coded.coding == v1::INDEX_CODING_NONE && coded.indices.empty();
   };
   EXPECT_TRUE(nothing(Selection::kAll, {0, 1, 2, 3, 4}));
   EXPECT_TRUE(nothing(Selection::kFront, {0, 1}));
   EXPECT_TRUE(nothing(Selection::kBack, {3, 4}));
+  EXPECT_TRUE(nothing(Selection::kStrided, {2, 4}));
   EXPECT_TRUE(nothing(Selection::kKeyNorm, {0, 1, 2, 3, 4}));
   EXPECT_TRUE(nothing(Selection::kValueNorm, {0, 1, 2, 3, 4}));
 }
 
 TEST(PositionListTest, PositionsThatContradictTheSelectionAreRefused) {
-  EXPECT_FALSE(CodePositions(Selection::kFront, 5, {1, 2}).ok());
-  EXPECT_FALSE(CodePositions(Selection::kBack, 5, {0, 1}).ok());
-  EXPECT_FALSE(CodePositions(Selection::kKeyNorm, 5, {}).ok());
-  EXPECT_FALSE(CodePositions(Selection::kKeyNorm, 5, {2, 2}).ok());
-  EXPECT_FALSE(CodePositions(Selection::kKeyNorm, 5, {2, 1}).ok());
-  EXPECT_FALSE(CodePositions(Selection::kKeyNorm, 5, {2, 5}).ok());
+  EXPECT_FALSE(CodePositions(Selecting(Selection::kFront), 5, {1, 2}).ok());
+  EXPECT_FALSE(CodePositions(Selecting(Selection::kBack), 5, {0, 1}).ok());
+  EXPECT_FALSE(CodePositions(Selecting(Selection::kStrided), 5, {1, 4}).ok());
+  EXPECT_FALSE(CodePositions(Selecting(Selection::kKeyNorm), 5, {}).ok());
+  EXPECT_FALSE(CodePositions(Selecting(Selection::kKeyNorm), 5, {2, 2}).ok());
+  EXPECT_FALSE(CodePositions(Selecting(Selection::kKeyNorm), 5, {2, 1}).ok());
+  EXPECT_FALSE(CodePositions(Selecting(Selection::kKeyNorm), 5, {2, 5}).ok());
 }
 
 TEST(PositionListTest, RandomListsComeBackInTheShorterOfBothCodings) {
@@ -108,12 +117,13 @@ TEST(PositionListTest, AnyOtherSpellingIsRefused) {
 
 TEST(PositionListTest, ImpliedPositionsMustComeWithoutBytes) {
   const std::string indices = "\x03";
-  EXPECT_THAT(DecodePositions(Selection::kBack, 5, 2, v1::INDEX_CODING_NONE, {}).value(),
+  EXPECT_THAT(DecodePositions(Selecting(Selection::kBack), 5, 2, v1::INDEX_CODING_NONE, {}).value(),
               ElementsAre(3, 4));
   const auto with_bytes =
-      DecodePositions(Selection::kBack, 5, 2, v1::INDEX_CODING_NONE, AsBytes(indices));
+      DecodePositions(Selecting(Selection::kBack), 5, 2, v1::INDEX_CODING_NONE, AsBytes(indices));
   EXPECT_THAT(std::string(with_bytes.status().message()), HasSubstr("header.indices: 1 bytes"));
-  EXPECT_FALSE(DecodePositions(Selection::kBack, 5, 2, v1::INDEX_CODING_DELTAS, {}).ok());
+  EXPECT_FALSE(
+      DecodePositions(Selecting(Selection::kBack), 5, 2, v1::INDEX_CODING_DELTAS, {}).ok());
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include <random>
 
 #include "common/base/status_macros.h"
+#include "common/codec/selection.h"
 
 namespace qc2c {
 namespace {
@@ -15,8 +16,7 @@ std::vector<uint32_t> Positions(const CodecSpec& codec, uint32_t num_tokens, std
   std::vector<uint32_t> all(num_tokens);
   std::iota(all.begin(), all.end(), 0);
   const uint32_t num_kept = codec.NumKept(num_tokens);
-  if (codec.selection == Selection::kBack) return {all.end() - num_kept, all.end()};
-  if (codec.selection == Selection::kFront) return {all.begin(), all.begin() + num_kept};
+  if (!NeedsScores(codec.selection)) return FixedPositions(codec, num_tokens, num_kept);
   std::shuffle(all.begin(), all.end(), random);
   all.resize(num_kept);
   std::sort(all.begin(), all.end());

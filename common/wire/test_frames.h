@@ -12,7 +12,7 @@ namespace qc2c {
 struct FrameShape {
   KvLayout layout{.num_layers = 5, .num_kv_heads = 2, .head_dim = 32};
   uint32_t num_tokens = 31;
-  std::vector<int32_t> layers{1, 2, 3, 4};
+  KvLayerSet layers = KvLayerSet::Both({1, 2, 3, 4});
   uint32_t seed = 1;
 };
 

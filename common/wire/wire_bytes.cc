@@ -17,7 +17,8 @@ absl::StatusOr<uint64_t> IndexBytes(ByteSpan header) {
   fields.Uint32(v1::CacheHeader::kNumKeptFieldNumber);
   fields.Uint32(v1::CacheHeader::kIndexCodingFieldNumber);
   const auto indices = fields.Delimited(v1::CacheHeader::kIndicesFieldNumber);
-  fields.Delimited(v1::CacheHeader::kLayersFieldNumber);
+  fields.Delimited(v1::CacheHeader::kKeyLayersFieldNumber);
+  fields.Delimited(v1::CacheHeader::kValueLayersFieldNumber);
   RETURN_IF_ERROR(fields.Finish());
   return indices.value_or(ByteSpan()).size();
 }

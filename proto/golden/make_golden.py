@@ -1,7 +1,7 @@
-"""Writes the golden frames of format version 1 from FORMAT.md, without any code of the project.
+"""Writes the golden frames of format version 2 from FORMAT.md, without any code of the project.
 
     pip install numpy xxhash
-    python proto/golden/make_golden.py proto/golden/v1
+    python proto/golden/make_golden.py proto/golden/v2
 
 Each file holds one message a line, in hexadecimal. common/wire/golden_test.cc encodes the same caches and
 compares; a difference means a new format version.
@@ -14,10 +14,26 @@ import sys
 import numpy as np
 import xxhash
 
-SCHEMES = {"fp32": 1, "bf16": 2, "fp16": 3, "int8": 4, "int4": 5}
-AXES = {None: 0, "per_token": 1, "per_head": 2, "per_layer": 3}
+FLOATS = {"fp32": 1, "bf16": 2, "fp16": 3, "fp8_e4m3": 6, "fp8_e5m2": 7}
+INTEGERS = {"int8": (4, 8), "int4": (5, 4), "int3": (8, 3), "int2_absmax": (10, 2)}  # number, bits
+# number, bits, levels, statistic, divisor
+LLOYD = [0.45278004, 1.5104176]
+NF4_BELOW_0 = [1.0, 0.6961928009986877, 0.5250730514526367, 0.39491748809814453]
+NF4_BELOW_0 += [0.28444138169288635, 0.18477343022823334, 0.09105003625154495]
+NF4_ABOVE_0 = [0.07958029955625534, 0.16093020141124725, 0.24611230194568634, 0.33791524171829224]
+NF4_ABOVE_0 += [0.44070982933044434, 0.5626170039176941, 0.7229568362236023, 1.0]
+LEVELS = {
+    "int2": (9, 2, [-1.5, -0.5, 0.5, 1.5], "absmax", 2),
+    "int2_lloyd": (11, 2, [-LLOYD[1], -LLOYD[0], *LLOYD], "rms", 1),
+    "binary": (12, 1, [-1.0, 1.0], "mean", 1),
+    "nf4": (13, 4, [-x for x in NF4_BELOW_0] + [0.0] + NF4_ABOVE_0, "absmax", 1),
+}
+SCHEMES = FLOATS | {name: row[0] for name, row in (INTEGERS | LEVELS).items()}
+AXES = {None: 0, "per_token": 1, "per_head": 2, "per_layer": 3, "per_channel": 4, "group": 5}
 SCALES = {None: 0, "fp16": 1, "bf16": 2, "fp32": 3}
 SELECTIONS = {"all": 1, "front": 2, "back": 3, "key_norm": 4, "value_norm": 5}
+SELECTIONS |= {"strided": 6, "random": 7, "sinks": 8}
+VERSION = 2
 FINGERPRINT = 0x0123456789ABCDEF
 
 
@@ -54,8 +70,30 @@ def to_bf16(x):
     return ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16).astype("<u2")
 
 
+def fp8_numbers(kind):
+    """The finite numbers of an 8-bit float that are not negative, by code."""
+    fraction_bits, bias = {"fp8_e4m3": (3, 7), "fp8_e5m2": (2, 15)}[kind]
+    codes = range(0x7F if kind == "fp8_e4m3" else 0x7C)
+    numbers = []
+    for code in codes:
+        exponent, fraction = code >> fraction_bits, code & (1 << fraction_bits) - 1
+        unit = 2.0 ** (max(exponent, 1) - bias - fraction_bits)
+        numbers.append((fraction + ((1 << fraction_bits) if exponent else 0)) * unit)
+    return np.array(numbers)
+
+
+def to_fp8(x, kind):
+    """The nearest number's code; of two equally near ones the even."""
+    distance = np.abs(np.abs(x.astype(np.float64))[..., None] - fp8_numbers(kind))
+    odd = np.arange(distance.shape[-1]) % 2
+    nearest = np.lexsort((np.broadcast_to(odd, distance.shape), distance), axis=-1)[..., 0]
+    return (nearest | np.signbit(x) << 7).astype(np.uint8)
+
+
 def store(x, kind):
     """The bytes of an array of fp32 in a float format."""
+    if kind.startswith("fp8"):
+        return to_fp8(x, kind)
     return {"fp32": x.astype("<f4"), "fp16": x.astype("<f2"), "bf16": to_bf16(x)}[kind]
 
 
@@ -65,33 +103,79 @@ def load(stored, kind):
     return stored.astype(np.float32)
 
 
-def quantize(x, codec):
-    """Codes [T, bytes]; scales [T, H, 1], those of the whole block in one row, or None."""
-    if codec["scheme"] in ("fp32", "bf16", "fp16"):
-        return store(x, codec["scheme"]).reshape(len(x), -1).view(np.uint8), None
-    qmax = {"int8": 127, "int4": 7}[codec["scheme"]]
-    over = {"per_token": (2,), "per_head": (0, 2), "per_layer": (0, 1, 2)}[codec["axis"]]
-    amax = np.abs(x).max(axis=over, keepdims=True)
-    stored = store((amax / np.float32(qmax)).astype(np.float32), codec["scale"])
+def statistic(x, kind, over):
+    """In fp64: the sums of the golden caches are exact in fp32 too, in any order."""
+    if kind == "absmax":
+        return np.abs(x).max(axis=over, keepdims=True)
+    if kind == "mean":
+        exact = np.abs(x.astype(np.float64)).sum(axis=over, keepdims=True)
+    else:
+        exact = np.square(x.astype(np.float64)).sum(axis=over, keepdims=True)
+    count = np.float32(np.prod([x.shape[axis] for axis in over]))
+    mean = (exact.astype(np.float32) / count).astype(np.float32)
+    return mean if kind == "mean" else np.sqrt(mean)
+
+
+def stored_scales(x, codec, kind, divisor):
+    """[T, H, groups], [H], [1] or [H, D] as stored, and the scale of each value [T, H, D]."""
+    axis = codec["axis"]
+    size = codec.get("group", 32) if axis == "group" else x.shape[2]
+    over = {"per_head": (0, 2), "per_layer": (0, 1, 2), "per_channel": (0,)}.get(axis, (2,))
+    groups = [x[:, :, d : d + size] for d in range(0, x.shape[2], size)]
+    raw = np.concatenate([statistic(group, kind, over) for group in groups], axis=2)
+    stored = store((raw / np.float32(divisor)).astype(np.float32), codec["scale"])
     scale = load(stored, codec["scale"])
-    quotient = np.divide(x, scale, out=np.zeros_like(x), where=scale > 0)
-    codes = np.clip(np.rint(quotient), -qmax, qmax).astype(np.int8)
-    if codec["scheme"] == "int4":
-        if codes.shape[2] % 2:
-            codes = np.pad(codes, ((0, 0), (0, 0), (0, 1)))
-        nibbles = codes.view(np.uint8) & 15
-        codes = nibbles[:, :, 0::2] | nibbles[:, :, 1::2] << 4
-    scales = stored if codec["axis"] == "per_token" else stored.reshape(-1)
-    return np.ascontiguousarray(codes).reshape(len(x), -1).view(np.uint8), scales
+    if axis == "group":
+        scale = np.repeat(scale, size, axis=2)[:, :, : x.shape[2]]
+    if axis not in ("per_token", "group"):
+        stored = stored.reshape(-1)
+    return stored, np.broadcast_to(scale, x.shape)
 
 
-def select(cache, layers, codec):
+def pack(codes, bits):
+    """[T, H, D] codes to [T, H, bytes]: bit b of a row is bit b % 8 of byte b // 8."""
+    string = (codes[..., None] >> np.arange(bits) & 1).astype(np.uint8)
+    return np.packbits(string.reshape(*codes.shape[:2], -1), axis=2, bitorder="little")
+
+
+def quantize(x, codec):
+    """Codes [T, bytes]; scales, those that do not follow tokens in one row, or None."""
+    scheme = codec["scheme"]
+    if scheme in FLOATS:
+        return store(x, scheme).reshape(len(x), -1).view(np.uint8), None
+    if scheme in INTEGERS:
+        bits = INTEGERS[scheme][1]
+        qmax = 2 ** (bits - 1) - 1
+        scales, scale = stored_scales(x, codec, "absmax", qmax)
+        quotient = np.divide(x, scale, out=np.zeros_like(x), where=scale > 0)
+        codes = np.clip(np.rint(quotient), -qmax, qmax).astype(np.int8).view(np.uint8)
+    else:
+        _, bits, levels, kind, divisor = LEVELS[scheme]
+        scales, scale = stored_scales(x, codec, kind, divisor)
+        levels = np.array(levels, np.float32)
+        thresholds = np.float32(0.5) * (levels[:-1] + levels[1:])
+        codes = (x[..., None] >= thresholds * scale[..., None]).sum(axis=-1)
+        codes = np.where(scale > 0, codes, np.argmax(levels >= 0)).astype(np.uint8)
+    return np.ascontiguousarray(pack(codes, bits)).reshape(len(x), -1), scales
+
+
+def mix(x):
+    """The first number of SplitMix64 from state x."""
+    mask = (1 << 64) - 1
+    x = x + 0x9E3779B97F4A7C15 & mask
+    x = (x ^ x >> 30) * 0xBF58476D1CE4E5B9 & mask
+    x = (x ^ x >> 27) * 0x94D049BB133111EB & mask
+    return x ^ x >> 31
+
+
+def select(cache, codec):
     num_tokens = cache.shape[2]
     if "keep_tokens" in codec:
         kept = min(codec["keep_tokens"], num_tokens)
     elif "keep_ratio" in codec:
         share = float(np.float32(codec["keep_ratio"]) * np.float32(num_tokens))
-        kept = max(1, int(np.floor(share + 0.5)))
+        kept = max(1, int(np.floor(share + 0.5)), codec.get("keep_tokens_min", 0))
+        kept = min(kept, num_tokens)
     else:
         kept = num_tokens
     selection = codec.get("select", "all")
@@ -99,15 +183,23 @@ def select(cache, layers, codec):
         return np.arange(kept)
     if selection == "back":
         return np.arange(num_tokens - kept, num_tokens)
+    if selection == "strided":
+        return np.array([num_tokens - 1 - j * num_tokens // kept for j in range(kept)][::-1])
+    if selection == "random":
+        seed = codec.get("seed", 0) << 32
+        return np.sort(sorted(range(num_tokens), key=lambda t: (mix(seed | t), t))[:kept])
+    if selection == "sinks":
+        front = min(codec.get("sinks", 4), kept)
+        return np.r_[:front, num_tokens - kept + front : num_tokens]
     half = 0 if selection == "key_norm" else 1
     score = (
-        np.linalg.norm(cache[half, layers].astype(np.float64), axis=-1).mean(axis=-1).sum(axis=0)
+        np.linalg.norm(cache[half].astype(np.float64), axis=-1).mean(axis=-1).sum(axis=0)
     )
     return np.sort(np.argsort(-score, kind="stable")[:kept])
 
 
 def code_positions(positions, num_tokens, selection):
-    if selection in ("all", "front", "back") or len(positions) == num_tokens:
+    if selection not in ("key_norm", "value_norm") or len(positions) == num_tokens:
         return 0, b""
     bitmap = bytearray((num_tokens + 7) // 8)
     deltas, following = b"", 0
@@ -142,9 +234,9 @@ def slices(blocks, num_kept, chunk_bytes):
     yield chunk
 
 
-def frame(cache, layers, codec, chunk_bytes=1 << 20):
+def frame(cache, key_layers, value_layers, codec, chunk_bytes=1 << 20):
     _, num_layers, num_tokens, num_heads, head_dim = cache.shape
-    positions = select(cache, layers, codec)
+    positions = select(cache, codec)
     selection = codec.get("select", "all")
     coding, indices = code_positions(positions, num_tokens, selection)
     numbers = (
@@ -159,9 +251,16 @@ def frame(cache, layers, codec, chunk_bytes=1 << 20):
         keep_case, keep_bits, keep = 5, struct.unpack("<I", bits)[0], varint(5 << 3 | 5) + bits
     elif "keep_tokens" in codec:
         keep_case, keep_bits, keep = 6, codec["keep_tokens"], uint(6, codec["keep_tokens"])
+    extras = (
+        codec.get("group", 32) if codec.get("axis") == "group" else 0,
+        codec.get("keep_tokens_min", 0),
+        codec.get("sinks", 4) if selection == "sinks" else 0,
+        codec.get("seed", 0),
+    )
+    keep += b"".join(uint(i + 7, v) for i, v in enumerate(extras))
     layout = (num_layers, num_heads, head_dim)
     header = (
-        uint(1, 1)
+        uint(1, VERSION)
         + fixed64(2, FINGERPRINT)
         + delimited(3, b"".join(uint(i + 1, v) for i, v in enumerate(layout)))
         + delimited(4, b"".join(uint(i + 1, v) for i, v in enumerate(numbers)) + keep)
@@ -169,19 +268,23 @@ def frame(cache, layers, codec, chunk_bytes=1 << 20):
         + uint(6, len(positions))
         + uint(7, coding)
         + delimited(8, indices)
-        + delimited(9, b"".join(varint(layer) for layer in layers))
+        + delimited(10, b"".join(varint(layer) for layer in key_layers))
+        + delimited(11, b"".join(varint(layer) for layer in value_layers))
     )
     digest = xxhash.xxh3_64()
     digest.update(
-        u32(1) + struct.pack("<Q", FINGERPRINT) + u32(*layout, *numbers, keep_case, keep_bits)
+        u32(VERSION) + struct.pack("<Q", FINGERPRINT) + u32(*layout, *numbers, keep_case, keep_bits, *extras)
     )
     digest.update(
-        u32(num_tokens, len(positions), coding, len(indices)) + indices + u32(len(layers), *layers)
+        u32(num_tokens, len(positions), coding, len(indices))
+        + indices
+        + u32(len(key_layers), *key_layers, len(value_layers), *value_layers)
     )
     blocks = [
         (layer, half, *quantize(cache[half, layer][positions], codec))
-        for layer in layers
-        for half in (0, 1)
+        for layer in range(num_layers)
+        for half, layers in enumerate((key_layers, value_layers))
+        if layer in layers
     ]
     messages, counts = [], [0, 0, 0]
     for sequence, chunk in enumerate(slices(blocks, len(positions), chunk_bytes)):
@@ -225,12 +328,34 @@ def main(folder):
         int4 | {"select": "value_norm", "keep_ratio": 0.25},
         {"scheme": "bf16", "select": "key_norm", "keep_ratio": 0.5},
     ]
+    both = ([0, 2], [0, 2])
+    codecs += [{"scheme": "fp8_e4m3"}, {"scheme": "fp8_e5m2"}]
+    for scheme in ("int3", "int2_absmax", "int2", "int2_lloyd", "binary", "nf4"):
+        per_token = int8 | {"scheme": scheme}
+        codecs += [per_token, per_token | {"axis": "per_channel", "scale": "fp32"}]
+        codecs.append(per_token | {"axis": "group", "group": 8, "scale": "bf16"})
+    codecs += [
+        {"scheme": "binary", "axis": "per_head", "scale": "fp16"},
+        {"scheme": "int2_lloyd", "axis": "per_layer", "scale": "fp32"},
+        int4 | {"axis": "per_channel"},
+        int8 | {"select": "strided", "keep_tokens": 4},
+        int8 | {"select": "random", "seed": 7, "keep_tokens": 4},
+        int8 | {"select": "sinks", "sinks": 2, "keep_ratio": 0.3, "keep_tokens_min": 5},
+    ]
     for codec in codecs:
-        write(folder / f"{codec_text(codec)}.hex", frame(small, [0, 2], codec))
+        write(folder / f"{codec_text(codec)}.hex", frame(small, *both, codec))
+    write(folder / "apart-int8,axis=per_token,scale=fp16.hex", frame(small, [1], [0, 1], int8))
+    key_norm = int8 | {"select": "key_norm", "keep_tokens": 2}
+    write(folder / f"apart-{codec_text(key_norm)}.hex", frame(small, [], [1], key_norm))
+    wide = ramp(1, 2, 21, 9)
+    for scheme in ("int4", "int3", "nf4"):
+        codec = {"scheme": scheme, "axis": "group", "group": 8, "scale": "fp16"}
+        write(folder / f"wide-{codec_text(codec)}.hex", frame(wide, [0], [0], codec))
     long = ramp(2, 2, 16, 40)
-    write(folder / "chunks-int8,axis=per_token,scale=fp16.hex", frame(long, [0, 1], int8, 1024))
+    both = ([0, 1], [0, 1])
+    write(folder / "chunks-int8,axis=per_token,scale=fp16.hex", frame(long, *both, int8, 1024))
     per_head = int8 | {"axis": "per_head", "scale": "fp32"}
-    write(folder / "chunks-int8,axis=per_head,scale=fp32.hex", frame(long, [0, 1], per_head, 1024))
+    write(folder / "chunks-int8,axis=per_head,scale=fp32.hex", frame(long, *both, per_head, 1024))
 
 
 def write(path, messages):

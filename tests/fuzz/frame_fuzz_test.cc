@@ -16,7 +16,7 @@ using Messages = std::vector<std::string>;
 
 const FrameShape kShape = {.layout = {.num_layers = 4, .num_kv_heads = 2, .head_dim = 7},
                            .num_tokens = 40,
-                           .layers = {0, 1, 3}};
+                           .layers = {.keys = {0, 3}, .values = {0, 1}}};
 constexpr const char* kCodecs[] = {
     "fp32,select=key_norm,keep_tokens=4",
     "bf16,select=back,keep_ratio=0.2",
@@ -25,6 +25,11 @@ constexpr const char* kCodecs[] = {
     "int8,axis=per_head,scale=fp32",
     "int4,axis=per_layer,select=key_norm,keep_ratio=0.9",
     "int4,scale=bf16,select=value_norm,keep_tokens=2",
+    "int3,axis=group,group=8",
+    "int2_lloyd,axis=per_channel,select=random,seed=2,keep_tokens=9",
+    "binary,select=sinks,keep_tokens=12",
+    "nf4,axis=group,group=8,scale=fp32,select=strided,keep_ratio=0.5",
+    "fp8_e5m2,select=key_norm,keep_tokens=7",
 };
 
 class Mutator {
@@ -127,12 +132,11 @@ class Target {
     view_.num_tokens = num_tokens;
     view_.keys.resize(layout.num_layers);
     view_.values.resize(layout.num_layers);
-    memory_.reserve(2 * frame.layers.size());
-    for (const int32_t layer : frame.layers) {
-      for (auto* planes : {&view_.keys, &view_.values}) {
-        memory_.emplace_back(num_tokens * row);
-        (*planes)[layer] = {memory_.back().data(), row, layout.head_dim};
-      }
+    memory_.reserve(frame.layers.NumTensors());
+    for (const auto& [layer, half] : frame.layers.Tensors()) {
+      memory_.emplace_back(num_tokens * row);
+      (half == Half::kKey ? view_.keys : view_.values)[layer] = {memory_.back().data(), row,
+                                                                 layout.head_dim};
     }
   }
   const KvCacheView& view() const { return view_; }

@@ -1,0 +1,266 @@
+#include "common/codec/codec_spec.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <span>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/status_macros.h"
+#include "common/codec/scheme_registry.h"
+
+namespace qc2c {
+namespace {
+
+constexpr uint32_t kGroupSizes[] = {8, 16, 32, 64};
+
+absl::Status Unexpected(std::string_view key, std::string_view value, std::string_view expected) {
+  return absl::InvalidArgumentError(absl::StrCat("codec: ", std::string(key), " is '",
+                                                 std::string(value), "': expected ",
+                                                 std::string(expected)));
+}
+
+// "all, front, back" for messages.
+template <typename T, size_t kCount>
+std::string NamesOf(const T (&choices)[kCount], std::string_view (*name)(T)) {
+  std::string names;
+  for (const T choice : choices) {
+    absl::StrAppend(&names, names.empty() ? "" : ", ", std::string(name(choice)));
+  }
+  return names;
+}
+
+// Sets `field` to the one of `choices` that is called `value`.
+template <typename T, size_t kCount>
+absl::Status ParseName(std::string_view key, std::string_view value, const T (&choices)[kCount],
+                       std::string_view (*name)(T), T& field) {
+  for (const T choice : choices) {
+    if (name(choice) != value) continue;
+    field = choice;
+    return absl::OkStatus();
+  }
+  return Unexpected(key, value, NamesOf(choices, name));
+}
+
+template <typename T>
+absl::Status ParseNumber(std::string_view key, std::string_view value, std::string_view expected,
+                         T& number) {
+  const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), number);
+  if (error == std::errc() && end == value.data() + value.size()) return absl::OkStatus();
+  return Unexpected(key, value, expected);
+}
+
+std::string SchemeNames() {
+  std::string names;
+  for (const RegisteredScheme& known : AllSchemes()) {
+    absl::StrAppend(&names, names.empty() ? "" : ", ", std::string(known.coder->name()));
+  }
+  return names;
+}
+
+// The items of a comma-separated text; an empty item counts.
+std::vector<std::string_view> SplitItems(std::string_view text) {
+  std::vector<std::string_view> items;
+  for (size_t comma = text.find(','); comma != std::string_view::npos; comma = text.find(',')) {
+    items.push_back(text.substr(0, comma));
+    text.remove_prefix(comma + 1);
+  }
+  items.push_back(text);
+  return items;
+}
+
+constexpr const char* kAtLeastOne = "a whole number of at least 1";
+
+absl::Status ParseKeep(std::string_view key, std::string_view value, std::optional<Keep>& keep) {
+  if (keep.has_value()) {
+    return absl::InvalidArgumentError("codec: keep_ratio and keep_tokens exclude each other");
+  }
+  if (key == "keep_ratio") {
+    float ratio = 0.0f;
+    RETURN_IF_ERROR(ParseNumber(key, value, "a number in (0, 1]", ratio));
+    keep = ratio;
+    return absl::OkStatus();
+  }
+  uint32_t tokens = 0;
+  RETURN_IF_ERROR(ParseNumber(key, value, kAtLeastOne, tokens));
+  keep = tokens;
+  return absl::OkStatus();
+}
+
+// A count whose 0 means that it was not given.
+absl::Status ParseCount(std::string_view key, std::string_view value, uint32_t& count) {
+  RETURN_IF_ERROR(ParseNumber(key, value, kAtLeastOne, count));
+  return count >= 1 ? absl::OkStatus() : Unexpected(key, value, kAtLeastOne);
+}
+
+absl::Status ParseItem(std::string_view key, std::string_view value, CodecSpec& spec) {
+  if (key == "axis") return ParseName(key, value, kAllAxes, AxisName, spec.axis);
+  if (key == "group") return ParseCount(key, value, spec.group_size);
+  if (key == "scale") return ParseName(key, value, kAllScaleTypes, ScaleTypeName, spec.scale_type);
+  if (key == "select") return ParseName(key, value, kAllSelections, SelectionName, spec.selection);
+  if (key == "keep_ratio" || key == "keep_tokens") return ParseKeep(key, value, spec.keep);
+  if (key == "keep_tokens_min") return ParseCount(key, value, spec.keep_tokens_min);
+  if (key == "sinks") return ParseCount(key, value, spec.sinks);
+  if (key == "seed") return ParseNumber(key, value, "a whole number below 2^32", spec.seed);
+  return absl::InvalidArgumentError(
+      absl::StrCat("codec: unknown key '", std::string(key),
+                   "': expected axis, group, scale, select, keep_ratio, keep_tokens, "
+                   "keep_tokens_min, sinks or seed"));
+}
+
+absl::Status ValidateScale(const CodecSpec& spec, const SchemeCoder& coder) {
+  const bool has_axis = spec.axis != Axis::kNone;
+  const bool has_type = spec.scale_type != ScaleType::kNone;
+  if (!coder.has_scales()) {
+    if (!has_axis && !has_type) return absl::OkStatus();
+    return Unexpected(has_axis ? "axis" : "scale",
+                      has_axis ? AxisName(spec.axis) : ScaleTypeName(spec.scale_type),
+                      absl::StrCat("none, as ", std::string(coder.name()), " has no scales"));
+  }
+  if (std::ranges::find(kAllAxes, spec.axis) == std::end(kAllAxes)) {
+    return Unexpected("axis", AxisName(spec.axis), NamesOf(kAllAxes, AxisName));
+  }
+  if (std::ranges::find(kAllScaleTypes, spec.scale_type) == std::end(kAllScaleTypes)) {
+    return Unexpected("scale", ScaleTypeName(spec.scale_type),
+                      NamesOf(kAllScaleTypes, ScaleTypeName));
+  }
+  return absl::OkStatus();
+}
+
+// Refuses the value of a key that belongs to another choice of `owner`.
+absl::Status OnlyWith(std::string_view key, uint32_t value, std::string_view owner,
+                      std::string_view choice) {
+  if (value == 0) return absl::OkStatus();
+  return Unexpected(key, absl::StrCat(value),
+                    absl::StrCat("none, as ", std::string(owner), " is ", std::string(choice)));
+}
+
+absl::Status ValidateGroup(const CodecSpec& spec) {
+  if (spec.axis != Axis::kGroup) {
+    return OnlyWith("group", spec.group_size, "axis", AxisName(spec.axis));
+  }
+  if (std::ranges::find(kGroupSizes, spec.group_size) != std::end(kGroupSizes)) {
+    return absl::OkStatus();
+  }
+  return Unexpected("group", absl::StrCat(spec.group_size), "8, 16, 32 or 64");
+}
+
+absl::Status ValidateKeep(const CodecSpec& spec) {
+  const bool selects = spec.selection != Selection::kAll;
+  if (selects != spec.keep.has_value()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("codec: select is ", std::string(SelectionName(spec.selection)),
+                     selects ? ", which needs keep_ratio or keep_tokens"
+                             : ", which takes no keep_ratio or keep_tokens"));
+  }
+  const float* const ratio = selects ? std::get_if<float>(&*spec.keep) : nullptr;
+  if (ratio == nullptr && spec.keep_tokens_min != 0) {
+    return Unexpected("keep_tokens_min", absl::StrCat(spec.keep_tokens_min),
+                      "none without keep_ratio");
+  }
+  if (!selects) return absl::OkStatus();
+  if (ratio != nullptr) {
+    if (*ratio > 0.0f && *ratio <= 1.0f) return absl::OkStatus();
+    return Unexpected("keep_ratio", absl::StrCat(*ratio), "a number in (0, 1]");
+  }
+  if (std::get<uint32_t>(*spec.keep) >= 1) return absl::OkStatus();
+  return Unexpected("keep_tokens", "0", kAtLeastOne);
+}
+
+absl::Status ValidateSelection(const CodecSpec& spec) {
+  const std::string_view name = SelectionName(spec.selection);
+  if (std::ranges::find(kAllSelections, spec.selection) == std::end(kAllSelections)) {
+    return Unexpected("select", name, NamesOf(kAllSelections, SelectionName));
+  }
+  if (spec.selection != Selection::kSinks) {
+    RETURN_IF_ERROR(OnlyWith("sinks", spec.sinks, "select", name));
+  } else if (spec.sinks == 0) {
+    return Unexpected("sinks", "0", kAtLeastOne);
+  }
+  if (spec.selection == Selection::kRandom) return absl::OkStatus();
+  return OnlyWith("seed", spec.seed, "select", name);
+}
+
+}  // namespace
+
+absl::StatusOr<CodecSpec> CodecSpec::Parse(std::string_view text) {
+  const std::vector<std::string_view> items = SplitItems(text);
+  const std::string_view name = items.front();
+  const SchemeCoder* const coder = FindScheme(name);
+  if (coder == nullptr) return Unexpected("scheme", name, SchemeNames());
+  CodecSpec spec;
+  spec.scheme = coder->scheme();
+  if (!coder->has_scales()) {
+    spec.axis = Axis::kNone;
+    spec.scale_type = ScaleType::kNone;
+  }
+  std::vector<std::string_view> seen;
+  for (const std::string_view item : std::span(items).subspan(1)) {
+    const size_t equals = item.find('=');
+    if (equals == std::string_view::npos) return Unexpected("option", item, "key=value");
+    const std::string_view key = item.substr(0, equals);
+    if (std::ranges::find(seen, key) != seen.end()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("codec: key '", std::string(key), "' is given twice"));
+    }
+    seen.push_back(key);
+    RETURN_IF_ERROR(ParseItem(key, item.substr(equals + 1), spec));
+  }
+  if (spec.axis == Axis::kGroup && spec.group_size == 0) spec.group_size = kDefaultGroupSize;
+  if (spec.selection == Selection::kSinks && spec.sinks == 0) spec.sinks = kDefaultSinks;
+  RETURN_IF_ERROR(spec.Validate());
+  return spec;
+}
+
+std::string CodecSpec::ToString() const {
+  const CodecSpec defaults;
+  std::string text(SchemeName(scheme));
+  if (axis != Axis::kNone && axis != defaults.axis) {
+    absl::StrAppend(&text, ",axis=", std::string(AxisName(axis)));
+  }
+  if (axis == Axis::kGroup && group_size != kDefaultGroupSize) {
+    absl::StrAppend(&text, ",group=", group_size);
+  }
+  if (scale_type != ScaleType::kNone && scale_type != defaults.scale_type) {
+    absl::StrAppend(&text, ",scale=", std::string(ScaleTypeName(scale_type)));
+  }
+  if (selection == Selection::kAll || !keep.has_value()) return text;
+  absl::StrAppend(&text, ",select=", std::string(SelectionName(selection)));
+  if (selection == Selection::kSinks && sinks != kDefaultSinks) {
+    absl::StrAppend(&text, ",sinks=", sinks);
+  }
+  if (seed != 0) absl::StrAppend(&text, ",seed=", seed);
+  if (const uint32_t* tokens = std::get_if<uint32_t>(&*keep)) {
+    absl::StrAppend(&text, ",keep_tokens=", *tokens);
+    return text;
+  }
+  char digits[32];  // the shortest digits that read back as the same float
+  const auto end = std::to_chars(digits, digits + sizeof(digits), std::get<float>(*keep)).ptr;
+  absl::StrAppend(&text, ",keep_ratio=", std::string(digits, end));
+  if (keep_tokens_min != 0) absl::StrAppend(&text, ",keep_tokens_min=", keep_tokens_min);
+  return text;
+}
+
+absl::Status CodecSpec::Validate() const {
+  const SchemeCoder* const coder = FindScheme(scheme);
+  if (coder == nullptr) {
+    return Unexpected("scheme", absl::StrCat(static_cast<int>(scheme)), SchemeNames());
+  }
+  RETURN_IF_ERROR(ValidateScale(*this, *coder));
+  RETURN_IF_ERROR(ValidateGroup(*this));
+  RETURN_IF_ERROR(ValidateSelection(*this));
+  return ValidateKeep(*this);
+}
+
+uint32_t CodecSpec::NumKept(uint32_t num_tokens) const {
+  if (!keep.has_value()) return num_tokens;
+  if (const uint32_t* tokens = std::get_if<uint32_t>(&*keep)) return std::min(*tokens, num_tokens);
+  // The product in fp32: 0.7 of 5 is 3.5 there, as one expects, but 3.4999999 in fp64.
+  const float share = std::get<float>(*keep) * static_cast<float>(num_tokens);
+  const auto rounded = static_cast<uint32_t>(std::floor(static_cast<double>(share) + 0.5));
+  const uint32_t kept = std::max({rounded, keep_tokens_min, uint32_t{1}});
+  return std::min(kept, std::max<uint32_t>(num_tokens, 1));
+}
+
+}  // namespace qc2c

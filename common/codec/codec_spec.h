@@ -1,0 +1,64 @@
+// What a codec is: which tokens, at which precision, in which text.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <variant>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "common/codec/codec_enums.h"
+
+namespace qc2c {
+
+inline constexpr Axis kAllAxes[] = {Axis::kPerToken, Axis::kPerHead, Axis::kPerLayer,
+                                    Axis::kPerChannel, Axis::kGroup};
+inline constexpr ScaleType kAllScaleTypes[] = {ScaleType::kFp16, ScaleType::kBf16,
+                                               ScaleType::kFp32};
+inline constexpr Selection kAllSelections[] = {
+    Selection::kAll,    Selection::kFront, Selection::kBack,    Selection::kStrided,
+    Selection::kRandom, Selection::kSinks, Selection::kKeyNorm, Selection::kValueNorm,
+};
+
+std::string_view SchemeName(Scheme scheme);
+std::string_view AxisName(Axis axis);
+std::string_view ScaleTypeName(ScaleType type);
+std::string_view SelectionName(Selection selection);
+
+// How many tokens a selection keeps: a ratio in (0, 1] or a count of at least 1.
+using Keep = std::variant<float, uint32_t>;
+
+struct CodecSpec {
+  Scheme scheme = Scheme::kInt8;
+  Axis axis = Axis::kPerToken;              // kNone for the float schemes
+  ScaleType scale_type = ScaleType::kFp16;  // kNone for the float schemes
+  uint32_t group_size = 0;                  // G for Axis::kGroup: 8, 16, 32 or 64; else 0
+  Selection selection = Selection::kAll;
+  std::optional<Keep> keep;      // absent for kAll, present for the others
+  uint32_t keep_tokens_min = 0;  // beside a ratio: at least so many tokens; 0: no such wish
+  uint32_t sinks = 0;            // for kSinks: tokens of the front, at least 1; else 0
+  uint32_t seed = 0;             // for kRandom; else 0
+
+  static constexpr uint32_t kDefaultGroupSize = 32;
+  static constexpr uint32_t kDefaultSinks = 4;
+
+  // "SCHEME[,key=value]...": keys axis, group, scale, select, keep_ratio, keep_tokens,
+  // keep_tokens_min, sinks, seed, as on the command line. Defaults: axis per_token, group 32, scale
+  // fp16, select all, sinks 4, seed 0. INVALID_ARGUMENT naming the key, the value and what was
+  // expected.
+  static absl::StatusOr<CodecSpec> Parse(std::string_view text);
+  // The canonical text: Parse(ToString()) gives the same spec; equal specs give equal texts.
+  std::string ToString() const;
+  // INVALID_ARGUMENT naming the field and its range.
+  absl::Status Validate() const;
+  // min(keep_tokens, num_tokens), or of a ratio max(1, floor(keep_ratio * num_tokens + 0.5)), the
+  // product rounded to fp32, raised to keep_tokens_min as far as there are tokens. REQUIRES: valid.
+  uint32_t NumKept(uint32_t num_tokens) const;
+  Scaling scaling() const { return {axis, scale_type, group_size}; }
+
+  bool operator==(const CodecSpec&) const = default;
+};
+
+}  // namespace qc2c

@@ -1,0 +1,204 @@
+// The schemes with scales on the GPU. A Quantizer is passed to the kernels by value and says
+//   kBits                               width of a code
+//   Rule()                              its ScaleRule
+//   EncodeChunk(values, scale, codes)   kChunk values that share a scale; low bits count
+//   EncodeValue(value, scale)           one code
+//   DecodeValue(code, scale)            one value
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include "common/codec/packing_cuda.cuh"
+#include "common/codec/scales_cuda.cuh"
+#include "common/codec/shared_scales_cuda.h"
+
+namespace qc2c {
+
+// What a row of this kernel is and where its codes go.
+struct RowCodes {
+  RowPlace place;
+  CudaBlock block;
+  uint8_t* codes;
+  uint8_t* scales;  // of the whole block
+};
+
+template <uint32_t kBits>
+__device__ RowCodes CodesOf(const CudaBlocks& args, const RowPlace& place) {
+  const CudaBlock block = args.blocks[blockIdx.y];
+  return {place, block,
+          args.data + block.codes_offset +
+              static_cast<uint64_t>(place.row) * DevicePackedBytes(kBits, args.head_dim),
+          args.data + block.scales_offset};
+}
+
+// A scale that follows its token, found by `num_lanes` lanes together; the first of them stores it.
+template <typename Quantizer>
+__device__ float FindScale(const CudaBlocks& args, const Quantizer& q, const RowCodes& row,
+                           float statistic, uint32_t num_lanes, uint32_t num, uint64_t index) {
+  const ScaleRule rule = q.Rule();
+  const float total = LanesStatistic(rule.statistic, statistic, num_lanes, row.place.group);
+  const float scale = DeviceScaleOf(rule, total, num, args.scaling.type);
+  const uint32_t fault = ScaleFault(rule, total, scale);
+  if (row.place.lane % num_lanes == 0 && num > 0) {
+    ReportFault(args, fault);
+    StoreDeviceScale(fault != 0 ? 0.0f : scale, args.scaling.type, index, row.scales);
+  }
+  return fault != 0 ? 0.0f : scale;
+}
+
+// The statistic of this lane's chunks of a row; `kept` gets the first of them.
+template <DType kType, typename Quantizer>
+__device__ float LaneStatistic(const CudaBlocks& args, const Quantizer& q,
+                               const typename Element<kType>::Bits* row, const RowPlace& place,
+                               float (&kept)[kChunk]) {
+  const Statistic statistic = q.Rule().statistic;
+  float total = 0.0f;
+  uint32_t max = 0;
+  for (uint32_t d = place.lane * kChunk; d < args.head_dim; d += kLanes * kChunk) {
+    float values[kChunk];
+    LoadChunk<kType>(row + d, args.head_dim - d, args.access, values);
+    if (d == place.lane * kChunk) {
+#pragma unroll
+      for (uint32_t i = 0; i < kChunk; ++i) kept[i] = values[i];
+    }
+    if (statistic != Statistic::kAbsmax) max = ::max(max, ChunkMax(values));
+    total = Combine(statistic, total, ChunkStatistic(statistic, values));
+  }
+  if (max >= kDeviceNotFiniteBits) ReportFault(args, kDeviceNotFinite);
+  return total;
+}
+
+// One scale for the whole row.
+template <DType kType, typename Quantizer>
+__device__ void EncodeRow(const CudaBlocks& args, const Quantizer& q, const RowCodes& row,
+                          const typename Element<kType>::Bits* in) {
+  const uint32_t dim = args.head_dim;
+  const uint32_t first = row.place.lane * kChunk;
+  float kept[kChunk] = {};  // this lane's first chunk, which is all of it for D up to 64
+  float scale;
+  if (args.scaling.axis == Axis::kPerToken) {
+    const float statistic = LaneStatistic<kType>(args, q, in, row.place, kept);
+    scale = FindScale(args, q, row, statistic, kLanes, dim, row.place.row);
+  } else {
+    if (first < dim) LoadChunk<kType>(in + first, dim - first, args.access, kept);
+    scale = LoadDeviceScale(row.scales, args.scaling.axis == Axis::kPerHead ? row.place.head : 0,
+                            args.scaling.type);
+  }
+  for (uint32_t d = first; d < dim; d += kLanes * kChunk) {
+    if (d != first) LoadChunk<kType>(in + d, dim - d, args.access, kept);
+    uint32_t codes[kChunk];
+    q.EncodeChunk(kept, scale, codes);
+    PackChunk<Quantizer::kBits>(codes, dim - d, args.access,
+                                row.codes + d / kChunk * Quantizer::kBits);
+  }
+}
+
+// Groups of G values: G / 8 lanes share a scale. All lanes stay in the loop, for the shuffles.
+template <DType kType, typename Quantizer>
+__device__ void EncodeGroups(const CudaBlocks& args, const Quantizer& q, const RowCodes& row,
+                             const typename Element<kType>::Bits* in) {
+  const uint32_t dim = args.head_dim;
+  const uint32_t size = args.scaling.group_size;
+  const uint64_t num_scales = ScalesOfRow(args.scaling, dim);
+  for (uint32_t start = 0; start < dim; start += kLanes * kChunk) {
+    const uint32_t d = start + row.place.lane * kChunk;
+    float values[kChunk] = {};
+    if (d < dim) LoadChunk<kType>(in + d, dim - d, args.access, values);
+    if (ChunkMax(values) >= kDeviceNotFiniteBits) ReportFault(args, kDeviceNotFinite);
+    const uint32_t group = d / size;
+    const uint32_t num = group * size < dim ? min(size, dim - group * size) : 0;
+    const float scale = FindScale(args, q, row, ChunkStatistic(q.Rule().statistic, values),
+                                  size / kChunk, num, row.place.row * num_scales + group);
+    if (d >= dim) continue;
+    uint32_t codes[kChunk];
+    q.EncodeChunk(values, scale, codes);
+    PackChunk<Quantizer::kBits>(codes, dim - d, args.access,
+                                row.codes + d / kChunk * Quantizer::kBits);
+  }
+}
+
+// A scale for each value, found before.
+template <DType kType, typename Quantizer>
+__device__ void EncodeChannels(const CudaBlocks& args, const Quantizer& q, const RowCodes& row,
+                               const typename Element<kType>::Bits* in) {
+  const uint32_t dim = args.head_dim;
+  for (uint32_t d = row.place.lane * kChunk; d < dim; d += kLanes * kChunk) {
+    float values[kChunk];
+    LoadChunk<kType>(in + d, dim - d, args.access, values);
+    uint32_t codes[kChunk];
+#pragma unroll
+    for (uint32_t i = 0; i < kChunk; ++i) {
+      const float scale =
+          d + i < dim ? LoadDeviceScale(row.scales, row.place.head * dim + d + i, args.scaling.type)
+                      : 0.0f;
+      codes[i] = q.EncodeValue(values[i], scale);
+    }
+    PackChunk<Quantizer::kBits>(codes, dim - d, args.access,
+                                row.codes + d / kChunk * Quantizer::kBits);
+  }
+}
+
+template <DType kType, typename Quantizer>
+__global__ void EncodeScaledKernel(CudaBlocks args, Quantizer q) {
+  const RowPlace place = PlaceOfThread(args);
+  if (!place.active) return;
+  const RowCodes row = CodesOf<Quantizer::kBits>(args, place);
+  const auto* const in = RowOf<kType>(args, row.block, place);
+  if (args.scaling.axis == Axis::kPerChannel) {
+    EncodeChannels<kType>(args, q, row, in);
+  } else if (args.scaling.axis == Axis::kGroup) {
+    EncodeGroups<kType>(args, q, row, in);
+  } else {
+    EncodeRow<kType>(args, q, row, in);
+  }
+}
+
+template <DType kType, typename Quantizer>
+__global__ void DecodeScaledKernel(CudaBlocks args, Quantizer q) {
+  const RowPlace place = PlaceOfThread(args);
+  if (!place.active) return;
+  const RowCodes row = CodesOf<Quantizer::kBits>(args, place);
+  auto* const out = RowOf<kType>(args, row.block, place);
+  const uint32_t dim = args.head_dim;
+  const bool per_channel = args.scaling.axis == Axis::kPerChannel;
+  for (uint32_t d = place.lane * kChunk; d < dim; d += kLanes * kChunk) {
+    uint32_t codes[kChunk];
+    UnpackChunk<Quantizer::kBits>(row.codes + d / kChunk * Quantizer::kBits, dim - d, args.access,
+                                  codes);
+    // A chunk lies inside one group, as groups are multiples of eight values.
+    const uint64_t index =
+        ScaleIndex(args.scaling, place.token, place.head, d, args.num_heads, dim);
+    const float shared = LoadDeviceScale(row.scales, index, args.scaling.type);
+    float values[kChunk];
+#pragma unroll
+    for (uint32_t i = 0; i < kChunk; ++i) {
+      const float scale = per_channel && d + i < dim
+                              ? LoadDeviceScale(row.scales, index + i, args.scaling.type)
+                              : shared;
+      values[i] = q.DecodeValue(codes[i], scale);
+    }
+    StoreChunk<kType>(values, dim - d, args.access, out + d);
+  }
+}
+
+template <typename Quantizer>
+int LaunchEncodeScaled(const CudaBlocks& args, const Quantizer& q, CUstream_st* stream) {
+  if (!ScalesFollowTokens(args.scaling.axis)) {
+    const int error = LaunchSharedScales(args, q.Rule(), stream);
+    if (error != cudaSuccess) return error;
+  }
+  return ForDType(args.dtype, [&]<DType kType>() -> int {
+    EncodeScaledKernel<kType><<<RowGrid(args), kThreadsPerBlock, 0, stream>>>(args, q);
+    return cudaGetLastError();
+  });
+}
+
+template <typename Quantizer>
+int LaunchDecodeScaled(const CudaBlocks& args, const Quantizer& q, CUstream_st* stream) {
+  return ForDType(args.dtype, [&]<DType kType>() -> int {
+    DecodeScaledKernel<kType><<<RowGrid(args), kThreadsPerBlock, 0, stream>>>(args, q);
+    return cudaGetLastError();
+  });
+}
+
+}  // namespace qc2c

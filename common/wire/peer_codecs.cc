@@ -1,0 +1,59 @@
+#include "common/wire/peer_codecs.h"
+
+#include <algorithm>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/status_macros.h"
+#include "common/codec/scheme_registry.h"
+#include "common/wire/frame_codec.h"
+
+namespace qc2c {
+namespace {
+
+// `listed` holds the numbers of enumerators, some of which this build may not have a name for.
+template <typename T>
+absl::Status CheckListed(const char* what, T wanted,
+                         const google::protobuf::RepeatedField<int>& listed,
+                         std::string_view (*name)(T), const std::string& model) {
+  if (std::ranges::find(listed, static_cast<int>(wanted)) != listed.end()) return absl::OkStatus();
+  std::string names;
+  for (const int number : listed) {
+    absl::StrAppend(&names, names.empty() ? "" : ", ", std::string(name(static_cast<T>(number))));
+  }
+  return absl::FailedPreconditionError(absl::StrCat(
+      "codec: ", what, " is ", std::string(name(wanted)), ", which the sharer's model '", model,
+      "' does not write: expected one of ", names));
+}
+
+}  // namespace
+
+void DescribeCodecs(v1::ModelCard& card) {
+  card.set_format_version(kFormatVersion);
+  card.set_max_chunk_bytes(kMaxChunkBytes);
+  for (const RegisteredScheme& scheme : AllSchemes()) {
+    card.add_schemes(static_cast<v1::Scheme>(scheme.coder->scheme()));
+  }
+  for (const Axis axis : kAllAxes) card.add_axes(static_cast<v1::Axis>(axis));
+  for (const Selection selection : kAllSelections) {
+    card.add_selections(static_cast<v1::Selection>(selection));
+  }
+}
+
+absl::Status CheckFormatVersion(const v1::ModelCard& sharer) {
+  if (sharer.format_version() == kFormatVersion) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      absl::StrCat("format_version: the sharer's model '", sharer.model(), "' writes caches of ",
+                   sharer.format_version(), ": expected ", kFormatVersion));
+}
+
+absl::Status CheckSharerKnows(const v1::ModelCard& sharer, const CodecSpec& codec) {
+  RETURN_IF_ERROR(
+      CheckListed("scheme", codec.scheme, sharer.schemes(), SchemeName, sharer.model()));
+  if (codec.axis != Axis::kNone) {
+    RETURN_IF_ERROR(CheckListed("axis", codec.axis, sharer.axes(), AxisName, sharer.model()));
+  }
+  return CheckListed("select", codec.selection, sharer.selections(), SelectionName, sharer.model());
+}
+
+}  // namespace qc2c

@@ -1,0 +1,63 @@
+#include "common/wire/peer_codecs.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace qc2c {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+v1::ModelCard Card() {
+  v1::ModelCard card;
+  card.set_model("m");
+  DescribeCodecs(card);
+  return card;
+}
+
+std::string ErrorOf(const v1::ModelCard& card, const std::string& codec) {
+  const absl::Status status = CheckSharerKnows(card, CodecSpec::Parse(codec).value());
+  EXPECT_TRUE(absl::IsFailedPrecondition(status)) << status;
+  return std::string(status.message());
+}
+
+TEST(PeerCodecsTest, ACardListsEveryEnumeratorButUnspecified) {
+  const v1::ModelCard card = Card();
+  EXPECT_EQ(card.schemes_size(), v1::Scheme_MAX);
+  EXPECT_EQ(card.selections_size(), v1::Selection_MAX);
+  EXPECT_THAT(card.axes(), ElementsAre(v1::AXIS_PER_TOKEN, v1::AXIS_PER_HEAD, v1::AXIS_PER_LAYER,
+                                       v1::AXIS_PER_CHANNEL, v1::AXIS_GROUP));
+  EXPECT_TRUE(CheckFormatVersion(card).ok());
+  for (const char* codec : {"bf16", "nf4,axis=group", "int8,select=random,keep_tokens=3"}) {
+    EXPECT_TRUE(CheckSharerKnows(card, CodecSpec::Parse(codec).value()).ok()) << codec;
+  }
+}
+
+TEST(PeerCodecsTest, WhatASharerDoesNotListIsRefusedByName) {
+  v1::ModelCard old;
+  old.set_model("m");
+  old.add_schemes(v1::SCHEME_INT8);
+  old.add_schemes(v1::SCHEME_BF16);
+  old.add_axes(v1::AXIS_PER_TOKEN);
+  old.add_selections(v1::SELECTION_ALL);
+  EXPECT_THAT(ErrorOf(old, "nf4"),
+              HasSubstr("scheme is nf4, which the sharer's model 'm' does not write: expected one "
+                        "of int8, bf16"));
+  EXPECT_THAT(ErrorOf(old, "int8,axis=group"), HasSubstr("axis is group, which"));
+  EXPECT_THAT(ErrorOf(old, "bf16,select=back,keep_tokens=1"), HasSubstr("select is back, which"));
+  EXPECT_TRUE(CheckSharerKnows(old, CodecSpec::Parse("bf16").value()).ok());
+  old.add_schemes(static_cast<v1::Scheme>(99));  // of a newer build
+  EXPECT_THAT(ErrorOf(old, "nf4"), HasSubstr("int8, bf16, unknown"));
+}
+
+TEST(PeerCodecsTest, AnotherFormatVersionIsRefusedByNumber) {
+  v1::ModelCard card = Card();
+  card.set_format_version(1);
+  const absl::Status status = CheckFormatVersion(card);
+  EXPECT_TRUE(absl::IsFailedPrecondition(status));
+  EXPECT_THAT(std::string(status.message()), HasSubstr("writes caches of 1: expected 2"));
+}
+
+}  // namespace
+}  // namespace qc2c
