@@ -7,6 +7,7 @@
 #include "common/codec/scheme_registry.h"
 #include "common/model/decoding.h"
 #include "receiver/answer_request.h"
+#include "receiver/cache_assembly.h"
 #include "receiver/served_receiver.h"
 
 namespace qc2c {
