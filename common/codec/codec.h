@@ -66,9 +66,9 @@ absl::Status LayOutBlocks(KvFrame& frame);
 
 // Encodes the planes of `layers` from the cache's own device; they must be present in `cache`, and
 // for a selection by norm every plane of the scored half (selection.h). Finite input is required:
-// NaN or infinity is INVALID_ARGUMENT naming layer and half (CPU and CUDA alike). model_fingerprint
-// is left for the caller. A cache on CUDA is read after all work queued on the legacy default
-// stream.
+// NaN or infinity is INVALID_ARGUMENT naming layer, half, token and head (CPU and CUDA alike).
+// model_fingerprint is left for the caller. A cache on CUDA is read after all work queued on the
+// legacy default stream.
 absl::StatusOr<KvFrame> EncodeCache(const KvCacheView& cache, const KvLayerSet& layers,
                                     const CodecSpec& codec);
 

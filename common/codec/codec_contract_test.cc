@@ -231,7 +231,7 @@ TEST_P(CodecContractTest, SendsAndWritesOnlyTheLayersAsked) {
   }
 }
 
-TEST_P(CodecContractTest, RefusesNonFiniteValuesNamingLayerAndHalf) {
+TEST_P(CodecContractTest, RefusesNonFiniteValuesNamingLayerHalfTokenAndHead) {
   SKIP_WITHOUT(GetParam());
   constexpr KvLayout kLayout = {.num_layers = 3, .num_kv_heads = 2, .head_dim = 9};
   for (const DType dtype : kTypes) {
@@ -246,7 +246,7 @@ TEST_P(CodecContractTest, RefusesNonFiniteValuesNamingLayerAndHalf) {
         const absl::Status status = Encode(cache, codec).status();
         EXPECT_TRUE(absl::IsInvalidArgument(status)) << status;
         EXPECT_THAT(std::string(status.message()),
-                    HasSubstr("layer 1 value holds NaN or infinity: expected finite values"));
+                    HasSubstr("layer 1 value holds NaN or infinity at token 3, head 1: expected"));
       }
       // A token that is not sent is not looked at.
       EXPECT_TRUE(Encode(cache, "int8,select=front,keep_tokens=3").ok());

@@ -33,7 +33,7 @@ absl::StatusOr<KvFrame> EncodeOnCpu(const KvCacheView& cache, const KvLayerSet& 
     const BlockFaults faults = coder.EncodeBlock(
         rows, codec.scaling(), data.subspan(block.codes_offset, block.codes_bytes),
         data.subspan(block.scales_offset, block.scales_bytes));
-    RETURN_IF_ERROR(FaultStatus(faults, block.layer, block.half, codec));
+    RETURN_IF_ERROR(FaultStatus(faults, {block.layer, block.half}, rows, codec));
   }
   return frame;
 }

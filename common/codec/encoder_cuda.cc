@@ -1,6 +1,7 @@
 #include <cuda_runtime_api.h>
 
 #include <cstring>
+#include <numeric>
 
 #include "common/base/status_macros.h"
 #include "common/codec/cuda_blocks.h"
@@ -90,9 +91,8 @@ class Encoding {
     RETURN_IF_ERROR(Copy(workspace_.pinned.data(), Device(regions_.faults), result_bytes,
                          cudaMemcpyDeviceToHost));
     RETURN_IF_ERROR(workspace_.stream.Synchronize());
-    RETURN_IF_ERROR(CheckFaults());
     ReadResult();
-    return absl::OkStatus();
+    return CheckFaults();
   }
 
  private:
@@ -156,17 +156,39 @@ class Encoding {
     return CudaStatus(FindCudaScheme(frame_.codec.scheme)->encode(blocks, Stream()), "Encode");
   }
 
+  // A refused cache is rare: its plane comes to the host, where the first bad value is looked for.
+  absl::Status Describe(BlockFaults faults, const KvTensorId& tensor,
+                        std::span<const uint32_t> positions) const {
+    if (faults == 0) return absl::OkStatus();
+    KvPlane plane = cache_.Plane(tensor.layer, tensor.half);
+    const int64_t num_elements = (cache_.num_tokens - 1) * plane.token_stride +
+                                 (cache_.layout.num_kv_heads - 1) * plane.head_stride +
+                                 cache_.layout.head_dim;
+    std::vector<std::byte> host(num_elements * DTypeBytes(cache_.dtype));
+    RETURN_IF_ERROR(Copy(host.data(), plane.data, host.size(), cudaMemcpyDeviceToHost));
+    RETURN_IF_ERROR(workspace_.stream.Synchronize());
+    plane.data = host.data();
+    const BlockRows rows = {.plane = plane,
+                            .dtype = cache_.dtype,
+                            .num_heads = cache_.layout.num_kv_heads,
+                            .head_dim = cache_.layout.head_dim,
+                            .positions = positions};
+    return FaultStatus(faults, tensor, rows, frame_.codec);
+  }
+
   absl::Status CheckFaults() const {
+    std::vector<uint32_t> every(scored_.empty() ? 0 : frame_.num_tokens);
+    std::iota(every.begin(), every.end(), 0);
     for (size_t i = 0; i < scored_.size(); ++i) {
       BlockFaults faults;
       std::memcpy(&faults, Result(regions_.score_faults) + i * sizeof(faults), sizeof(faults));
-      RETURN_IF_ERROR(FaultStatus(faults, scored_[i].layer, scored_[i].half, frame_.codec));
+      RETURN_IF_ERROR(Describe(faults, scored_[i], every));
     }
     for (size_t i = 0; i < frame_.blocks.size(); ++i) {
       BlockFaults faults;
       std::memcpy(&faults, Result(regions_.faults) + i * sizeof(faults), sizeof(faults));
       const KvBlock& block = frame_.blocks[i];
-      RETURN_IF_ERROR(FaultStatus(faults, block.layer, block.half, frame_.codec));
+      RETURN_IF_ERROR(Describe(faults, {block.layer, block.half}, frame_.positions));
     }
     return absl::OkStatus();
   }

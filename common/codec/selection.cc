@@ -135,7 +135,7 @@ absl::StatusOr<std::vector<uint32_t>> SelectTokens(const KvCacheView& cache,
                             .num_heads = cache.layout.num_kv_heads,
                             .head_dim = cache.layout.head_dim,
                             .positions = every};
-    RETURN_IF_ERROR(FaultStatus(AddLayer(rows, scores), layer, half, codec));
+    RETURN_IF_ERROR(FaultStatus(AddLayer(rows, scores), {layer, half}, rows, codec));
   }
   return LargestScores(scores, num_kept);
 }

@@ -25,8 +25,8 @@
 namespace qc2c {
 
 // The kept positions, ascending; codec.NumKept(cache.num_tokens) of them. INVALID_ARGUMENT naming
-// layer and half if a value that a norm needs is NaN or infinite. REQUIRES: a CPU cache with the
-// selection's ScoredTensors.
+// layer, half, token and head if a value that a norm needs is NaN or infinite. REQUIRES: a CPU
+// cache with the selection's ScoredTensors.
 absl::StatusOr<std::vector<uint32_t>> SelectTokens(const KvCacheView& cache,
                                                    const CodecSpec& codec);
 
