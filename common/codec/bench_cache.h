@@ -13,7 +13,18 @@ namespace qc2c {
 
 inline constexpr KvLayout kBenchLayout = {.num_layers = 24, .num_kv_heads = 2, .head_dim = 64};
 inline constexpr int64_t kBenchTokens[] = {141, 32768};
-inline constexpr const char* kBenchCodecs[] = {"int8", "int4", "bf16", "int8,axis=per_head"};
+inline constexpr const char* kBenchCodecs[] = {"int8",
+                                               "int4",
+                                               "bf16",
+                                               "int8,axis=per_head",
+                                               "int4,axis=per_channel",
+                                               "int4,axis=group",
+                                               "int3",
+                                               "int2",
+                                               "int2_lloyd",
+                                               "binary",
+                                               "nf4",
+                                               "fp8_e4m3"};
 
 inline size_t RawBytes(int64_t num_tokens) {
   return num_tokens * kBenchLayout.num_layers * kBenchLayout.num_kv_heads * kBenchLayout.head_dim *
