@@ -27,6 +27,7 @@ struct AskFlags {
   std::string mode = "fused";
   std::string codec = "int8";
   std::string format = "embedded_open";
+  std::string context;
   uint32_t max_new_tokens = 64;
   bool json = false;
   bool no_stream = false;
@@ -51,6 +52,9 @@ std::vector<Stage> StagesOf(const v1::StageTimes& times) {
           {"generate", times.generate_us()}};
 }
 
+// Of flags that made a request already.
+v1::Mode ModeOf(const AskFlags& flags) { return ModeFromName(flags.mode).value(); }
+
 Json ToJson(const AskFlags& flags, const v1::AnswerReply& reply) {
   const v1::ByteCounts& bytes = reply.bytes();
   Json stages;
@@ -59,7 +63,7 @@ Json ToJson(const AskFlags& flags, const v1::AnswerReply& reply) {
   }
   return {{"text", reply.text()},
           {"mode", flags.mode},
-          {"codec", flags.mode == "fused" ? Json(flags.codec) : Json(nullptr)},
+          {"codec", SharesCache(ModeOf(flags)) ? Json(flags.codec) : Json(nullptr)},
           {"hint", reply.hint()},
           {"degraded", reply.degraded()},
           {"input_tokens", reply.num_input_tokens()},
@@ -82,7 +86,7 @@ Json ToJson(const AskFlags& flags, const v1::AnswerReply& reply) {
 void PrintBreakdown(const AskFlags& flags, const v1::AnswerReply& reply) {
   const v1::ByteCounts& bytes = reply.bytes();
   std::string text = absl::StrCat("\nmode    ", flags.mode);
-  if (flags.mode == "fused") absl::StrAppend(&text, ", codec ", flags.codec);
+  if (SharesCache(ModeOf(flags))) absl::StrAppend(&text, ", codec ", flags.codec);
   absl::StrAppend(&text, "; ", reply.num_input_tokens(), " prompt tokens, ",
                   reply.num_kept_tokens(), " sent, ", reply.num_generated_tokens(), " generated");
   if (!reply.hint().empty()) absl::StrAppend(&text, "\nsharer  wrote \"", reply.hint(), "\"");
@@ -114,7 +118,7 @@ void PrintBreakdown(const AskFlags& flags, const v1::AnswerReply& reply) {
 absl::StatusOr<v1::AnswerRequest> RequestOf(const AskFlags& flags) {
   ASSIGN_OR_RETURN(const v1::Mode mode, ModeFromName(flags.mode));
   std::optional<CodecSpec> codec;
-  if (mode == v1::MODE_FUSED) {
+  if (SharesCache(mode)) {
     ASSIGN_OR_RETURN(codec, CodecSpec::Parse(flags.codec));
   }
   ASSIGN_OR_RETURN(const Point point, MakePoint(mode, codec));
@@ -131,6 +135,7 @@ absl::StatusOr<v1::AnswerRequest> RequestOf(const AskFlags& flags) {
   question.id = "ask";
   question.text = flags.text;
   v1::AnswerRequest request = MakeRequest(format, point, question, question);
+  if (!flags.context.empty()) request.set_sharer_context(flags.context);
   request.set_method(v1::ANSWER_METHOD_GENERATE);
   request.set_max_new_tokens(flags.max_new_tokens);
   if (!flags.no_stream && !flags.json) {
@@ -177,9 +182,13 @@ void AddAskCommand(CLI::App& app) {
   CLI::App* command = app.add_subcommand("ask", "Ask one question and print the answer's cost");
   const auto flags = std::make_shared<AskFlags>();
   ReceiverFlags::Add(*command, flags->receiver);
-  command->add_option("--mode", flags->mode, "fused, receiver, sharer, text or text_answer");
-  command->add_option("--codec", flags->codec,
-                      "for fused: SCHEME[,key=value]..., e.g. int4,select=back,keep_ratio=0.5");
+  command->add_option("--mode", flags->mode,
+                      "fused, receiver, sharer, text, text_answer or prefix");
+  command->add_option("--context", flags->context,
+                      "for fused and prefix: text that only the sharer reads, before the prompt");
+  command->add_option(
+      "--codec", flags->codec,
+      "for fused and prefix: SCHEME[,key=value]..., e.g. int4,select=back,keep_ratio=0.5");
   command->add_option("--prompt-format", flags->format,
                       "how the question becomes a prompt: a name in experiments/prompts or a file");
   command->add_option("--max-new-tokens", flags->max_new_tokens, "length limit of the answer")

@@ -70,7 +70,7 @@ absl::StatusOr<std::string> AwaitReady(ChildProcess& process, const std::string&
 
 absl::Status CheckFolders(const Pair& models) {
   for (const std::filesystem::path& folder : {models.receiver, models.sharer, models.fuser}) {
-    if (!std::filesystem::is_directory(folder)) {
+    if (!folder.empty() && !std::filesystem::is_directory(folder)) {
       return absl::NotFoundError(
           absl::StrCat("pair ", models.name, ": no folder ", folder.string()));
     }
@@ -111,12 +111,13 @@ absl::StatusOr<std::unique_ptr<DaemonPair>> DaemonPair::Start(const DaemonPairOp
   command = {ProgramFolder() / "qc2c-receiver",
              "--model",
              options.models.receiver,
-             "--fuser",
-             options.models.fuser,
              "--sharer",
              metered_address,
              "--listen",
              pair->receiver_address_};
+  if (!options.models.fuser.empty()) {
+    command.insert(command.end(), {"--fuser", options.models.fuser});
+  }
   command.insert(command.end(), common.begin(), common.end());
   ASSIGN_OR_RETURN(ChildProcess receiver, ChildProcess::Start(command, receiver_log));
   pair->receiver_ = std::make_unique<ChildProcess>(std::move(receiver));

@@ -107,10 +107,11 @@ void AddEvalCommand(CLI::App& app, const std::string& command_line) {
   command->add_option("--recipe", flags->recipe,
                       "a YAML file with datasets and points (see experiments/recipes)");
   command->add_option("--questions", flags->questions, "a JSONL file of questions");
-  command->add_option("--mode", flags->mode, "fused, receiver, sharer, text or text_answer");
+  command->add_option("--mode", flags->mode,
+                      "fused, receiver, sharer, text, text_answer or prefix");
   command->add_option(
       "--codec", flags->codec,
-      "for fused: SCHEME[,key=value]..., e.g. int8,select=value_norm,keep_ratio=0.25");
+      "for fused and prefix: SCHEME[,key=value]..., e.g. int8,select=value_norm,keep_ratio=0.25");
   command->add_option("--prompt-format", flags->format,
                       "a name in experiments/prompts or a file; default: embedded_mc or, for open "
                       "questions, embedded_open");

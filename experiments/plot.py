@@ -46,6 +46,7 @@ SELECTION_NAMES = {
 }
 LINE_STYLES = {"receiver": ("#444444", (0, (5, 3))), "sharer": ("#444444", (0, (1, 2)))}
 TEXT_COLOUR = "#E69F00"
+CACHE_MODES = ("fused", "prefix")
 
 
 def read_points(folder):
@@ -93,7 +94,9 @@ def draw_level(axes, point, labels):
     colour, style = LINE_STYLES[point["mode"]]
     axes.axhline(point["accuracy"], color=colour, linestyle=style, linewidth=1.2, zorder=1)
     axes.axhspan(*point["ci95"], color=colour, alpha=0.08, linewidth=0, zorder=0)
-    labels.append((point["accuracy"], f"{point['mode']} alone", colour))
+    with_context = point["point"] == "receiver_context"
+    label = "receiver, context as text" if with_context else f"{point['mode']} alone"
+    labels.append((point["accuracy"], label, colour))
 
 
 def draw_control(axes, point, colour):
@@ -127,7 +130,7 @@ def scale_bytes(axes, values):
 
 def draw_panel(axes, points, dataset, run_name):
     labels = []
-    fused = [p for p in points if p["mode"] == "fused" and "control" not in p]
+    fused = [p for p in points if p["mode"] in CACHE_MODES and "control" not in p]
     selections = {}
     for point in fused:
         codec = point["codec"]
@@ -164,7 +167,7 @@ def draw_panel(axes, points, dataset, run_name):
 
 
 def legend_handles(points):
-    fused = [p for p in points if p["mode"] == "fused"]
+    fused = [p for p in points if p["mode"] in CACHE_MODES]
     schemes = [s for s in SCHEME_COLOURS if any(p["codec"]["scheme"] == s for p in fused)]
     selections = [
         s

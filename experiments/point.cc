@@ -20,7 +20,10 @@ constexpr NamedMode kModes[] = {{"receiver", v1::MODE_RECEIVER},
                                 {"sharer", v1::MODE_SHARER},
                                 {"fused", v1::MODE_FUSED},
                                 {"text", v1::MODE_TEXT},
-                                {"text_answer", v1::MODE_TEXT_ANSWER}};
+                                {"text_answer", v1::MODE_TEXT_ANSWER},
+                                {"prefix", v1::MODE_PREFIX}};
+constexpr char kReceiverContext[] = "receiver_context";
+constexpr char kPrefix[] = "prefix_";
 constexpr char kWrongQuestion[] = "_wrong_question";
 constexpr char kZeroCache[] = "_zero_cache";
 
@@ -72,12 +75,22 @@ std::string FileName(std::string text) {
 
 }  // namespace
 
+bool SharesCache(v1::Mode mode) { return mode == v1::MODE_FUSED || mode == v1::MODE_PREFIX; }
+
 absl::StatusOr<Point> PointFromName(const std::string& name) {
   for (const NamedMode& known : kModes) {
-    if (name == known.name && known.mode != v1::MODE_FUSED) return Point{name, known.mode};
+    if (name == known.name && !SharesCache(known.mode)) return Point{name, known.mode};
+  }
+  if (name == kReceiverContext) {
+    return Point{
+        .name = name, .mode = v1::MODE_RECEIVER, .context_reader = Point::ContextReader::kReceiver};
   }
   Point point{.name = name, .mode = v1::MODE_FUSED};
   std::string codec_name = name;
+  if (codec_name.starts_with(kPrefix)) {
+    point.mode = v1::MODE_PREFIX;
+    codec_name.erase(0, sizeof(kPrefix) - 1);
+  }
   if (TakeSuffix(codec_name, kWrongQuestion)) {
     point.control = v1::CONTROL_WRONG_QUESTION;
   } else if (TakeSuffix(codec_name, kZeroCache)) {
@@ -86,8 +99,9 @@ absl::StatusOr<Point> PointFromName(const std::string& name) {
   const auto refuse = [&](const std::string& reason) {
     return absl::InvalidArgumentError(
         absl::StrCat("point \"", name, "\": ", reason,
-                     "; a point is receiver, sharer, text, text_answer or "
-                     "SCHEME[_SELECTION_pNNN|_SELECTION_tNNN][_wrong_question|_zero_cache]"));
+                     "; a point is receiver, receiver_context, sharer, text, text_answer or "
+                     "[prefix_]SCHEME[_SELECTION_pNNN|_SELECTION_tNNN]"
+                     "[_wrong_question|_zero_cache]"));
   };
   if (name.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789_") != std::string::npos) {
     return refuse("a name has only a-z, 0-9 and _");
@@ -101,15 +115,16 @@ absl::StatusOr<Point> PointFromName(const std::string& name) {
 }
 
 absl::StatusOr<Point> MakePoint(v1::Mode mode, const std::optional<CodecSpec>& codec) {
-  if ((mode == v1::MODE_FUSED) != codec.has_value()) {
+  if (SharesCache(mode) != codec.has_value()) {
     return absl::InvalidArgumentError(
         absl::StrCat("mode ", ModeName(mode),
                      codec.has_value() ? " takes no codec" : " needs a codec, e.g. int8"));
   }
-  if (mode != v1::MODE_FUSED) return Point{ModeName(mode), mode};
-  Point point{.name = ShortName(*codec), .mode = mode, .codec = codec};
+  if (!SharesCache(mode)) return Point{ModeName(mode), mode};
+  const std::string prefix = mode == v1::MODE_PREFIX ? kPrefix : "";
+  Point point{.name = prefix + ShortName(*codec), .mode = mode, .codec = codec};
   const absl::StatusOr<Point> same = PointFromName(point.name);
-  if (!same.ok() || same->codec != codec) point.name = FileName(codec->ToString());
+  if (!same.ok() || same->codec != codec) point.name = prefix + FileName(codec->ToString());
   return point;
 }
 
@@ -118,7 +133,7 @@ absl::StatusOr<v1::Mode> ModeFromName(const std::string& name) {
     if (name == known.name) return known.mode;
   }
   return absl::InvalidArgumentError(absl::StrCat(
-      "mode is \"", name, "\"; expected receiver, sharer, fused, text or text_answer"));
+      "mode is \"", name, "\"; expected receiver, sharer, fused, text, text_answer or prefix"));
 }
 
 std::string ModeName(v1::Mode mode) {

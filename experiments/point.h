@@ -1,8 +1,12 @@
 // A point: one setting of mode, codec and control. Its name says everything:
 //   receiver sharer text text_answer             a mode without a cache
-//   SCHEME[_SELECTION_pNNN|_SELECTION_tNNN]      fused; NNN hundredths of, or NNN tokens are sent
-//   ..._wrong_question  SCHEME_zero_cache        fused controls
-// e.g. bf16, int8_back_p050, int4_value_norm_p025, int8_back_t016, bf16_wrong_question.
+//   receiver_context                             the receiver alone, with the sharer's context as
+//   text SCHEME[_SELECTION_pNNN|_SELECTION_tNNN]      fused; NNN hundredths of, or NNN tokens are
+//   sent prefix_SCHEME...                             the same for the cache of the context,
+//   unfused
+//   ..._wrong_question  ..._zero_cache           controls of both
+// e.g. bf16, int8_back_p050, int4_value_norm_p025, int8_back_t016, prefix_int4,
+// bf16_wrong_question.
 #pragma once
 
 #include <nlohmann/json.hpp>
@@ -20,14 +24,19 @@ struct Point {
   std::string name;
   v1::Mode mode = v1::MODE_UNSPECIFIED;
   v1::Control control = v1::CONTROL_NONE;
-  std::optional<CodecSpec> codec;  // present exactly for MODE_FUSED
+  std::optional<CodecSpec> codec;  // present exactly if SharesCache(mode)
+  // Who reads the prompt format's sharer_context: the sharer, or the receiver in its own prompt.
+  enum class ContextReader { kSharer, kReceiver } context_reader = ContextReader::kSharer;
 };
+
+// Whether a cache crosses: fused and prefix.
+bool SharesCache(v1::Mode mode);
 
 // INVALID_ARGUMENT names the point and what does not fit.
 absl::StatusOr<Point> PointFromName(const std::string& name);
 
-// The point of a mode and, for `fused`, a codec. Its name parses back to it where the grammar above
-// can say so; otherwise it is the codec's text with file-name characters only.
+// The point of a mode and, if it shares a cache, a codec. Its name parses back to it where the
+// grammar above can say so; otherwise it is the codec's text with file-name characters only.
 absl::StatusOr<Point> MakePoint(v1::Mode mode, const std::optional<CodecSpec>& codec);
 
 // "receiver", "fused", ... INVALID_ARGUMENT lists the modes.

@@ -30,9 +30,26 @@ TEST(PointTest, ControlsAreAFusedPointAndASuffix) {
   EXPECT_EQ(PointFromName("bf16_zero_cache")->control, v1::CONTROL_ZERO_CACHE);
 }
 
+TEST(PointTest, APrefixPointIsACodecBehindItsMode) {
+  const Point point = *PointFromName("prefix_int8_back_p050_wrong_question");
+  EXPECT_EQ(point.mode, v1::MODE_PREFIX);
+  EXPECT_EQ(point.codec, Codec("int8,select=back,keep_ratio=0.5"));
+  EXPECT_EQ(point.control, v1::CONTROL_WRONG_QUESTION);
+  EXPECT_EQ(MakePoint(v1::MODE_PREFIX, Codec("int4"))->name, "prefix_int4");
+  EXPECT_EQ(MakePoint(v1::MODE_PREFIX, Codec("int8,axis=per_head"))->mode, v1::MODE_PREFIX);
+}
+
+TEST(PointTest, TheReceiverMayReadTheContextItself) {
+  const Point point = *PointFromName("receiver_context");
+  EXPECT_EQ(point.mode, v1::MODE_RECEIVER);
+  EXPECT_EQ(point.context_reader, Point::ContextReader::kReceiver);
+  EXPECT_EQ(PointFromName("receiver")->context_reader, Point::ContextReader::kSharer);
+}
+
 TEST(PointTest, UnknownNamesAreRefusedByName) {
-  for (const char* name : {"", "int5", "int8_middle_p050", "int8_back_p000", "int8_back_p101",
-                           "int8_back", "fused", "int8,axis=per_head", "../int8"}) {
+  for (const char* name :
+       {"", "prefix", "prefix_", "prefix_text", "int5", "int8_middle_p050", "int8_back_p000",
+        "int8_back_p101", "int8_back", "fused", "int8,axis=per_head", "../int8"}) {
     const absl::Status status = PointFromName(name).status();
     EXPECT_TRUE(absl::IsInvalidArgument(status)) << name << " " << status;
     EXPECT_THAT(std::string(status.message()), HasSubstr(absl::StrCat("point \"", name, "\"")));
@@ -51,8 +68,9 @@ TEST(PointTest, ACodecGetsItsShortNameOrItsText) {
   EXPECT_NE(MakePoint(v1::MODE_FUSED, Codec("int8,axis=per_head"))->name, "int8");
 }
 
-TEST(PointTest, AModeTakesACodecExactlyIfItIsFused) {
+TEST(PointTest, AModeTakesACodecExactlyIfItSharesACache) {
   EXPECT_FALSE(MakePoint(v1::MODE_FUSED, std::nullopt).ok());
+  EXPECT_FALSE(MakePoint(v1::MODE_PREFIX, std::nullopt).ok());
   EXPECT_FALSE(MakePoint(v1::MODE_TEXT, Codec("int8")).ok());
   EXPECT_EQ(MakePoint(v1::MODE_TEXT, std::nullopt)->name, "text");
 }

@@ -52,6 +52,36 @@ TEST_F(PromptFormatTest, LeavesTheHintToTheReceiver) {
   EXPECT_EQ(format.RelayReceiverPrompt(question).reply_prefix(), "Answer:");
 }
 
+TEST_F(PromptFormatTest, PlainTextHasNoMessagesAndOnlyTheSharerReadsTheFact) {
+  const PromptFormat format = *PromptFormat::Load(*PromptFormatPath("fact_options"));
+  Question question{"id", "Who flies?", {{"A", "a bee"}, {"B", "a cat"}}, "A"};
+  question.fact = "bees fly";
+  const v1::Prompt prompt = format.PromptFor(question);
+  EXPECT_EQ(prompt.messages_size(), 0);
+  EXPECT_EQ(prompt.text(), "Question: Who flies?\nA. a bee\nB. a cat\nAnswer:");
+  EXPECT_EQ(format.ContextFor(question), "Fact: bees fly.\n");
+  EXPECT_EQ(format.PromptWithContext(question).text(), "Fact: bees fly.\n" + prompt.text());
+  EXPECT_THAT(format.OptionsFor(question), ElementsAre(" a bee", " a cat"));
+  EXPECT_TRUE(format.NeedsFact());
+  EXPECT_EQ(format.sharer_answer->max_new_tokens, 64);
+}
+
+TEST_F(PromptFormatTest, TheC2cPromptIsThatOfThePublicEvaluation) {
+  const PromptFormat format = *PromptFormat::Load(*PromptFormatPath("c2c_mc"));
+  const Question question{"id", "Who flies?", {{"A", "a bee"}, {"B", "a cat"}}, "A"};
+  ASSERT_EQ(format.PromptFor(question).messages_size(), 1);
+  EXPECT_EQ(
+      format.PromptFor(question).messages(0).content(),
+      "Accurately answer the following question:\n\nWho flies?\n\nChoices:\nA. a bee\nB. a cat\n"
+      "\n\nInstructions:\n- Carefully read the question and all options.\n"
+      "- Select the single most correct answer.\n"
+      "- Respond ONLY in the following format: \"The correct answer is A/B/C/D\".\n"
+      "- Do not include any explanations, additional text, or punctuation besides the "
+      "answer.\n\nThe correct answer is");
+  EXPECT_EQ(format.extract, Extraction::kC2c);
+  EXPECT_FALSE(format.NeedsFact());
+}
+
 TEST_F(PromptFormatTest, ErrorsNameTheField) {
   const auto error = [&](const std::string& yaml) {
     return std::string(Load(yaml).status().message());
@@ -66,6 +96,13 @@ TEST_F(PromptFormatTest, ErrorsNameTheField) {
   EXPECT_THAT(error("user: \"{question}\"\ntext_relay: {sharer_user: \"{question}\", "
                     "sharer_max_new_tokens: 0, receiver_user: \"{hint}\"}"),
               HasSubstr("\"sharer_max_new_tokens\" is 0"));
+  EXPECT_THAT(error("user: \"{question}\"\ntemplate: jinja"), HasSubstr("template is \"jinja\""));
+  EXPECT_THAT(error("user: \"{question}\"\ntemplate: none\nsystem: x"), HasSubstr("system"));
+  EXPECT_THAT(error("user: \"{question}\"\nextract: last"), HasSubstr("extract is \"last\""));
+  EXPECT_THAT(error("user: \"{question}\"\nsharer_context: \"{hint}\""),
+              HasSubstr("sharer_context has {hint}"));
+  EXPECT_THAT(error("user: \"{question}\"\nsharer_answer: {max_new_tokens: 0}"),
+              HasSubstr("sharer_answer: field \"max_new_tokens\" is 0"));
   EXPECT_THAT(error("user: [\n"), HasSubstr("not YAML"));
 }
 

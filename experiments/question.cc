@@ -27,6 +27,13 @@ absl::StatusOr<std::string> TextField(const Json& object, const std::string& fie
   return found->get<std::string>();
 }
 
+// An id may be written as a whole number.
+absl::StatusOr<std::string> IdField(const Json& object) {
+  const auto found = object.find("id");
+  if (found != object.end() && found->is_number_integer()) return found->dump();
+  return TextField(object, "id");
+}
+
 absl::Status ReadChoices(const Json& object, Question& question) {
   const auto found = object.find("choices");
   if (found == object.end()) return absl::OkStatus();
@@ -54,10 +61,12 @@ absl::StatusOr<Question> ParseQuestion(const std::string& line) {
   const Json object = Json::parse(line, nullptr, /*allow_exceptions=*/false);
   if (!object.is_object()) return absl::InvalidArgumentError("not a JSON object");
   Question question;
-  ASSIGN_OR_RETURN(question.id, TextField(object, "id"));
+  ASSIGN_OR_RETURN(question.id, IdField(object));
   ASSIGN_OR_RETURN(question.text, TextField(object, "question"));
   ASSIGN_OR_RETURN(question.answer, TextField(object, "answer"));
   RETURN_IF_ERROR(ReadChoices(object, question));
+  const auto fact = object.find("fact");
+  if (fact != object.end() && fact->is_string()) question.fact = fact->get<std::string>();
   return question;
 }
 

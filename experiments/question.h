@@ -1,7 +1,8 @@
 // Questions and where they come from: JSONL, an object a line,
-//   {"id": "q1", "question": "...", "choices": {"A": "...", "B": "..."}, "answer": "B"}
-// or, for an open question, the same without choices and with the text of the answer. Further
-// fields (split, fact, subject, ...) are allowed and ignored.
+//   {"id": "q1" or 1, "question": "...", "choices": {"A": "...", "B": "..."}, "answer": "B"}
+// or, for an open question, the same without choices and with the text of the answer. "fact", text,
+// is what some prompt formats give the sharer alone. Further fields (split, subject, ...) are
+// allowed and ignored.
 #pragma once
 
 #include <cstdint>
@@ -23,6 +24,7 @@ struct Question {
   std::string text;
   std::vector<Choice> choices;  // in the file's order; empty for an open question
   std::string answer;           // a choice's letter, or the text
+  std::string fact;             // empty if the file has none
 
   bool is_open() const { return choices.empty(); }
 };

@@ -8,6 +8,15 @@
 
 namespace qc2c {
 
+// How the answers of a point are asked for and read: the receiver's as the dataset says, the
+// sharer's own (sharer, text_answer) always as text, and as the prompt format says.
+struct AnswerFormat {
+  v1::AnswerMethod method = v1::ANSWER_METHOD_UNSPECIFIED;
+  uint32_t max_new_tokens = 0;  // for GENERATE
+  Extraction extract = Extraction::kExact;
+};
+AnswerFormat AnswerFormatOf(const Dataset& dataset, const Point& point);
+
 // REQUIRES: dataset.LoadDatasets has passed, `index` is a question of it. The wrong question of a
 // control is the one half the file away: never the same, and no neighbour about the same thing.
 v1::AnswerRequest RequestFor(const Dataset& dataset, const Point& point, size_t index);

@@ -39,6 +39,13 @@ TEST_F(QuestionTest, KeepsTheOrderOfChoicesAndIgnoresFurtherFields) {
   EXPECT_EQ(questions[0].choices[0].letter, "B");
   EXPECT_EQ(questions[0].choices[1].text, "y");
   EXPECT_FALSE(questions[0].is_open());
+  EXPECT_EQ(questions[0].fact, "");
+}
+
+TEST_F(QuestionTest, AnIdMayBeANumberAndAFactIsKept) {
+  const auto questions = *Load(R"({"id": 7, "question": "?", "answer": "x", "fact": "bees fly"})");
+  EXPECT_EQ(questions[0].id, "7");
+  EXPECT_EQ(questions[0].fact, "bees fly");
 }
 
 TEST_F(QuestionTest, StopsAtTheLimit) {
@@ -54,7 +61,7 @@ TEST_F(QuestionTest, ErrorsNameFileLineAndField) {
   ExpectError(std::string(kGood) + "{\n", ":2", "not a JSON object");
   ExpectError("[]\n", ":1", "not a JSON object");
   ExpectError(R"({"question": "?", "answer": "x"})", ":1", "\"id\" is missing");
-  ExpectError(R"({"id": 7, "question": "?", "answer": "x"})", ":1", "\"id\" is 7");
+  ExpectError(R"({"id": 7.5, "question": "?", "answer": "x"})", ":1", "\"id\" is 7.5");
   ExpectError(R"({"id": "a", "question": "", "answer": "x"})", ":1", "\"question\" is \"\"");
   ExpectError(R"({"id": "a", "question": "?", "answer": null})", ":1", "\"answer\" is null");
   ExpectError(R"({"id": "a", "question": "?", "choices": ["x"], "answer": "A"})", ":1",

@@ -25,8 +25,9 @@ absl::StatusOr<Pair> ReadPair(const YAML::Node& node, const std::string& where,
   pair.name = fields.Text("name");
   pair.receiver = RecipePath(folder, fields.Text("receiver"));
   pair.sharer = RecipePath(folder, fields.Text("sharer"));
-  pair.fuser = RecipePath(folder, fields.Text("fuser"));
+  const std::string fuser = fields.TextOr("fuser", "");
   RETURN_IF_ERROR(fields.Finish());
+  if (!fuser.empty()) pair.fuser = RecipePath(folder, fuser);
   return pair;
 }
 
@@ -40,6 +41,7 @@ absl::StatusOr<Point> ReadPoint(const YAML::Node& node, const std::string& where
   Point point;
   point.name = fields.Text("name");
   const std::string codec = fields.Text("codec");
+  const std::string mode = fields.TextOr("mode", "fused");
   RETURN_IF_ERROR(fields.Finish());
   if (point.name.empty() || point.name.find_first_of("/.") != std::string::npos) {
     return absl::InvalidArgumentError(
@@ -50,7 +52,12 @@ absl::StatusOr<Point> ReadPoint(const YAML::Node& node, const std::string& where
     return absl::InvalidArgumentError(
         absl::StrCat(where, ": field \"codec\": ", spec.status().message()));
   }
-  point.mode = v1::MODE_FUSED;
+  const absl::StatusOr<v1::Mode> named = ModeFromName(mode);
+  if (!named.ok() || !SharesCache(*named)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(where, ": field \"mode\" is \"", mode, "\"; expected fused or prefix"));
+  }
+  point.mode = *named;
   point.codec = *spec;
   return point;
 }
@@ -93,9 +100,20 @@ absl::Status CheckDataset(const Dataset& dataset) {
     return refuse(absl::StrCat("method ", MethodName(dataset.method),
                                " needs choices; open questions are answered by generate"));
   }
+  for (const Question& question : dataset.questions) {
+    if (!dataset.format.NeedsFact() || !question.fact.empty()) continue;
+    return refuse(absl::StrCat("question \"", question.id, "\" has no field \"fact\", which ",
+                               dataset.format_path.string(), " needs"));
+  }
   for (const Point& point : dataset.points) {
     if (point.mode == v1::MODE_TEXT && !dataset.format.text_relay) {
       return refuse(absl::StrCat("point ", point.name, " needs text_relay in ",
+                                 dataset.format_path.string()));
+    }
+    const bool needs_context =
+        point.mode == v1::MODE_PREFIX || point.context_reader == Point::ContextReader::kReceiver;
+    if (needs_context && dataset.format.sharer_context.empty()) {
+      return refuse(absl::StrCat("point ", point.name, " needs sharer_context in ",
                                  dataset.format_path.string()));
     }
     if (point.control == v1::CONTROL_WRONG_QUESTION && dataset.questions.size() < 2) {
@@ -107,11 +125,33 @@ absl::Status CheckDataset(const Dataset& dataset) {
 
 void EmitFormat(YAML::Emitter& out, const PromptFormat& format) {
   out << YAML::Key << "format" << YAML::Value << YAML::BeginMap;
+  // Fields that came later are written only where they say something: older run folders stay their
+  // recipes'.
+  if (format.prompt_template == PromptFormat::Template::kNone) {
+    out << YAML::Key << "template" << YAML::Value << "none";
+  }
   out << YAML::Key << "system" << YAML::Value << YAML::DoubleQuoted << format.system;
   out << YAML::Key << "user" << YAML::Value << YAML::DoubleQuoted << format.user;
   out << YAML::Key << "choice" << YAML::Value << YAML::DoubleQuoted << format.choice;
   out << YAML::Key << "option" << YAML::Value << YAML::DoubleQuoted << format.option;
   out << YAML::Key << "reply_prefix" << YAML::Value << YAML::DoubleQuoted << format.reply_prefix;
+  if (format.choice_separator != "\n") {
+    out << YAML::Key << "choice_separator" << YAML::Value << YAML::DoubleQuoted
+        << format.choice_separator;
+  }
+  if (format.extract != Extraction::kExact) {
+    out << YAML::Key << "extract" << YAML::Value << ExtractionName(format.extract);
+  }
+  if (!format.sharer_context.empty()) {
+    out << YAML::Key << "sharer_context" << YAML::Value << YAML::DoubleQuoted
+        << format.sharer_context;
+  }
+  if (const auto& answer = format.sharer_answer) {
+    out << YAML::Key << "sharer_answer" << YAML::Value << YAML::BeginMap;
+    out << YAML::Key << "max_new_tokens" << YAML::Value << answer->max_new_tokens;
+    out << YAML::Key << "extract" << YAML::Value << ExtractionName(answer->extract);
+    out << YAML::EndMap;
+  }
   if (const auto& relay = format.text_relay) {
     out << YAML::Key << "text_relay" << YAML::Value << YAML::BeginMap;
     out << YAML::Key << "sharer_user" << YAML::Value << YAML::DoubleQuoted << relay->sharer_user;
@@ -139,6 +179,7 @@ std::string HashOfQuestions(const std::vector<Question>& questions) {
       add(choice.text);
     }
     add(question.answer);
+    if (!question.fact.empty()) add(question.fact);
   }
   return HashText(hasher.Digest());
 }

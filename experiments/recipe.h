@@ -6,7 +6,7 @@
 //   note: "..."                       what a reader of the tables should know
 //   pairs:                            for `demo`, which starts the daemons; the first is the
 //   default
-//     - {name: qwen, receiver: DIR, sharer: DIR, fuser: DIR}
+//     - {name: qwen, receiver: DIR, sharer: DIR, fuser: DIR}    without a fuser: prefix points
 //   datasets:
 //     - name: heldout_mc
 //       questions: FILE.jsonl
@@ -35,7 +35,7 @@ struct Pair {
   std::string name;
   std::filesystem::path receiver;
   std::filesystem::path sharer;
-  std::filesystem::path fuser;
+  std::filesystem::path fuser;  // empty: none
 };
 
 struct Dataset {

@@ -62,7 +62,18 @@ TEST_F(RecipeTest, APointMayNameAnyCodec) {
   EXPECT_EQ(recipe.datasets[0].points[0].codec->axis, Axis::kPerHead);
 }
 
+TEST_F(RecipeTest, ANamedCodecMayBeAPrefixsAndAPairMayHaveNoFuser) {
+  const Recipe recipe = *Load(
+      "name: t\npairs: [{name: p, receiver: r, sharer: r}]\ndatasets:\n"
+      "  - {name: d, questions: q.jsonl, format: f.yaml, "
+      "points: [{name: x, codec: int8, mode: prefix}]}\n");
+  EXPECT_EQ(recipe.datasets[0].points[0].mode, v1::MODE_PREFIX);
+  EXPECT_TRUE(recipe.pairs[0].fuser.empty());
+}
+
 TEST_F(RecipeTest, ErrorsNameTheField) {
+  EXPECT_THAT(Error(WithDataset("points: [{name: x, codec: int8, mode: text}]")),
+              HasSubstr("\"mode\" is \"text\"; expected fused or prefix"));
   EXPECT_THAT(Error("name: t"), HasSubstr("\"datasets\" is missing"));
   EXPECT_THAT(Error("name: t\nbatch: 7\ndatasets: [{}]"), HasSubstr("unknown field \"batch\""));
   EXPECT_THAT(Error(WithDataset("points: [receiver], metod: logits")),
@@ -105,10 +116,23 @@ TEST_F(RecipeTest, PointsThatTheDataCannotServeAreRefused) {
           .ok());
   ASSERT_TRUE(WriteFileAtomically(folder_ / "f.yaml", "user: \"{question}\"").ok());
   for (const char* fields :
-       {"points: [text]", "points: [bf16_wrong_question]", "points: [receiver], method: logits"}) {
+       {"points: [text]", "points: [bf16_wrong_question]", "points: [receiver], method: logits",
+        "points: [prefix_int8]", "points: [receiver_context]"}) {
     Recipe recipe = *Load(WithDataset(fields));
     EXPECT_TRUE(absl::IsInvalidArgument(recipe.LoadDatasets())) << fields;
   }
+}
+
+TEST_F(RecipeTest, AQuestionWithoutTheFactThatThePromptNeedsIsRefusedById) {
+  ASSERT_TRUE(
+      WriteFileAtomically(folder_ / "q.jsonl", R"({"id": "a", "question": "?", "answer": "x"})")
+          .ok());
+  ASSERT_TRUE(
+      WriteFileAtomically(folder_ / "f.yaml", "user: \"{question}\"\nsharer_context: \"{fact}\"")
+          .ok());
+  Recipe recipe = *Load(WithDataset("points: [int8]"));
+  EXPECT_THAT(std::string(recipe.LoadDatasets().message()),
+              HasSubstr("question \"a\" has no field \"fact\""));
 }
 
 }  // namespace

@@ -182,7 +182,8 @@ absl::Status Runner::Record(Cell& cell, const Question& question, const v1::Answ
                                             "answered without the sharer: ", reply.degraded()))});
     return absl::OkStatus();
   }
-  ASSIGN_OR_RETURN(const Score score, ScoreReply(question, cell.dataset->method, reply));
+  const AnswerFormat format = AnswerFormatOf(*cell.dataset, *cell.point);
+  ASSIGN_OR_RETURN(const Score score, ScoreReply(question, format.method, format.extract, reply));
   Prediction prediction = MakePrediction(question, score, reply);
   const absl::Time now = absl::Now();
   prediction.wall_us = static_cast<uint64_t>(absl::ToInt64Microseconds(now - last_answer_));
@@ -196,7 +197,7 @@ absl::Status Runner::Record(Cell& cell, const Question& question, const v1::Answ
   SessionTotals& session = outcome_.session;
   ++session.questions;
   session.correct += score.correct ? 1 : 0;
-  Add(reply.bytes(), cell.point->mode == v1::MODE_FUSED ? session.cache_bytes : session.text_bytes);
+  Add(reply.bytes(), SharesCache(cell.point->mode) ? session.cache_bytes : session.text_bytes);
   cell.predictions.push_back(std::move(prediction));
   progress_->Answered();
   return absl::OkStatus();

@@ -3,6 +3,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "experiments/answer_extraction.h"
 
 namespace qc2c {
 namespace {
@@ -28,15 +29,28 @@ std::optional<std::string> LeadingLetter(const Question& question, const std::st
 
 }  // namespace
 
+absl::StatusOr<Extraction> ExtractionFromName(const std::string& where, const std::string& name) {
+  for (const Extraction extraction : {Extraction::kExact, Extraction::kC2c}) {
+    if (name == ExtractionName(extraction)) return extraction;
+  }
+  return absl::InvalidArgumentError(
+      absl::StrCat(where, " is \"", name, "\"; expected exact or c2c"));
+}
+
+std::string ExtractionName(Extraction extraction) {
+  return extraction == Extraction::kC2c ? "c2c" : "exact";
+}
+
 absl::StatusOr<Score> ScoreReply(const Question& question, v1::AnswerMethod method,
-                                 const v1::AnswerReply& reply) {
+                                 Extraction extraction, const v1::AnswerReply& reply) {
   Score score;
   const std::string text = Trimmed(reply.text());
   if (question.is_open()) {
     if (!text.empty()) score.prediction = text;
     score.correct = absl::EqualsIgnoreCase(text, Trimmed(question.answer));
   } else if (method == v1::ANSWER_METHOD_GENERATE) {
-    score.prediction = LeadingLetter(question, text);
+    score.prediction =
+        extraction == Extraction::kC2c ? ExtractLetter(text) : LeadingLetter(question, text);
     score.correct = score.prediction == question.answer;
   } else {
     if (reply.option() < 0 || reply.option() >= static_cast<int>(question.choices.size())) {

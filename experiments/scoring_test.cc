@@ -5,10 +5,11 @@
 namespace qc2c {
 namespace {
 
-Score ScoreText(const Question& question, const std::string& text) {
+Score ScoreText(const Question& question, const std::string& text,
+                Extraction extraction = Extraction::kExact) {
   v1::AnswerReply reply;
   reply.set_text(text);
-  return ScoreReply(question, v1::ANSWER_METHOD_GENERATE, reply).value();
+  return ScoreReply(question, v1::ANSWER_METHOD_GENERATE, extraction, reply).value();
 }
 
 const Question kChoice{"id", "?", {{"A", "Cairo"}, {"B", "Boston"}, {"C", "Rome"}}, "B"};
@@ -27,6 +28,21 @@ TEST(ScoringTest, ALetterCountsOnlyIfItStandsAlone) {
   EXPECT_FALSE(ScoreText(kChoice, " C").correct);
 }
 
+TEST(ScoringTest, ByTheRulesOfC2cTheLetterMayStandAnywhere) {
+  EXPECT_EQ(ScoreText(kChoice, "The correct answer is B.", Extraction::kC2c).prediction, "B");
+  EXPECT_TRUE(ScoreText(kChoice, "The correct answer is B.", Extraction::kC2c).correct);
+  const Score nothing = ScoreText(kChoice, "the", Extraction::kC2c);
+  EXPECT_FALSE(nothing.prediction.has_value());
+  EXPECT_FALSE(nothing.correct);
+}
+
+TEST(ScoringTest, ExtractionsHaveNames) {
+  for (const Extraction extraction : {Extraction::kExact, Extraction::kC2c}) {
+    EXPECT_EQ(*ExtractionFromName("f", ExtractionName(extraction)), extraction);
+  }
+  EXPECT_FALSE(ExtractionFromName("f", "first").ok());
+}
+
 TEST(ScoringTest, AnOpenAnswerIsComparedWithoutCaseAndSpaceAtTheEnds) {
   EXPECT_TRUE(ScoreText(kOpen, " boston\n").correct);
   EXPECT_FALSE(ScoreText(kOpen, "Boston, I think").correct);
@@ -36,12 +52,15 @@ TEST(ScoringTest, AnOpenAnswerIsComparedWithoutCaseAndSpaceAtTheEnds) {
 TEST(ScoringTest, ByLogitsTheReplysOptionIsThePrediction) {
   v1::AnswerReply reply;
   reply.set_option(1);
-  EXPECT_TRUE(ScoreReply(kChoice, v1::ANSWER_METHOD_LOGITS, reply)->correct);
+  EXPECT_TRUE(ScoreReply(kChoice, v1::ANSWER_METHOD_LOGITS, Extraction::kExact, reply)->correct);
   reply.set_option(0);
-  EXPECT_EQ(ScoreReply(kChoice, v1::ANSWER_METHOD_LOGLIKELIHOOD, reply)->prediction, "A");
+  EXPECT_EQ(
+      ScoreReply(kChoice, v1::ANSWER_METHOD_LOGLIKELIHOOD, Extraction::kExact, reply)->prediction,
+      "A");
   for (const int option : {-1, 3}) {
     reply.set_option(option);
-    EXPECT_FALSE(ScoreReply(kChoice, v1::ANSWER_METHOD_LOGITS, reply).ok()) << option;
+    EXPECT_FALSE(ScoreReply(kChoice, v1::ANSWER_METHOD_LOGITS, Extraction::kExact, reply).ok())
+        << option;
   }
 }
 

@@ -34,21 +34,26 @@ AnswerBatch::AnswerBatch(const AnswerParts& parts, const KvLayerSet& layers,
 void AnswerBatch::Run() {
   AskSharer();
   TakeTexts();
+  GatherRows();
   Prefill();
   TakeCaches();
   Fuse();
   Answer();
 }
 
-void AnswerBatch::Prefill() {
+void AnswerBatch::GatherRows() {
   for (auto& question : questions_) {
     if (question->open()) rows_.push_back(question.get());
   }
+}
+
+void AnswerBatch::Prefill() {
   if (rows_.empty()) return;
   const Clock::time_point start = Clock::now();
   const TokenBatch tokens =
       TokenBatch::FromSequences(AllButLast(rows_), parts_.language_model.model.options().device);
-  absl::StatusOr<ForwardResult> result = parts_.language_model.model.Forward(tokens, nullptr);
+  absl::StatusOr<ForwardResult> result =
+      parts_.language_model.model.Forward(tokens, cache_.valid.defined() ? &cache_ : nullptr);
   const uint64_t prefill_us = MicrosecondsSince(start);
   parts_.metrics.ObserveStage(Stage::kReceiverPrefill, prefill_us);
   for (AnswerState* question : rows_) {
@@ -66,27 +71,14 @@ void AnswerBatch::Fuse() {
     num_slots = std::max(num_slots, question->num_fused_tokens());
   }
   if (num_slots == 0) return;
-  const KvLayout sharer = parts_.fuser.config().sharer;
-  SharerCacheBuilder builder(sharer, layers_, static_cast<int64_t>(rows_.size()), num_slots,
+  SharerCacheBuilder builder(parts_.fuser->config().sharer, layers_,
+                             static_cast<int64_t>(rows_.size()), num_slots,
                              parts_.language_model.model.options());
   for (size_t row = 0; row < rows_.size(); ++row) {
-    AnswerState& question = *rows_[row];
-    const Clock::time_point start = Clock::now();
-    if (question.cache_source == AnswerState::Source::kZeros) {
-      builder.SetZeroRow(static_cast<int64_t>(row), question.num_fused_tokens());
-    } else if (question.frame) {
-      // Another question's cache is aligned at the end, where the prompts agree.
-      const int64_t shift = question.num_fused_tokens() - question.frame->num_tokens;
-      const absl::Status status = builder.SetRow(static_cast<int64_t>(row), *question.frame,
-                                                 question.num_fused_tokens(), shift);
-      if (!status.ok()) Fail(question, status);
-    }
-    v1::StageTimes& times = *question.reply.mutable_times();
-    times.set_decode_cache_us(times.decode_cache_us() + MicrosecondsSince(start));
-    parts_.metrics.ObserveStage(Stage::kDecodeCache, times.decode_cache_us());
+    PlaceCache(*rows_[row], static_cast<int64_t>(row), builder);
   }
   const Clock::time_point start = Clock::now();
-  absl::StatusOr<KvCache> fused = parts_.fuser.Fuse(builder.Build(), cache_);
+  absl::StatusOr<KvCache> fused = parts_.fuser->Fuse(builder.Build(), cache_);
   const uint64_t fuse_us = MicrosecondsSince(start);
   parts_.metrics.ObserveStage(Stage::kFuse, fuse_us);
   for (size_t row = 0; row < rows_.size(); ++row) {
@@ -103,6 +95,20 @@ void AnswerBatch::Fuse() {
   DropEndedRows();
 }
 
+void AnswerBatch::PlaceCache(AnswerState& question, int64_t row, SharerCacheBuilder& builder) {
+  const Clock::time_point start = Clock::now();
+  const std::vector<int32_t>& slots = question.job.reading.slots;
+  if (question.cache_source == AnswerState::Source::kZeros) {
+    builder.SetZeroRow(row, static_cast<int64_t>(slots.size()));
+  } else if (question.frame) {
+    const absl::Status status = builder.SetRow(row, *question.frame, slots);
+    if (!status.ok()) Fail(question, status);
+  }
+  v1::StageTimes& times = *question.reply.mutable_times();
+  times.set_decode_cache_us(times.decode_cache_us() + MicrosecondsSince(start));
+  parts_.metrics.ObserveStage(Stage::kDecodeCache, times.decode_cache_us());
+}
+
 void AnswerBatch::DropEndedRows() {
   std::vector<int64_t> kept;
   std::vector<AnswerState*> rows;
@@ -112,7 +118,7 @@ void AnswerBatch::DropEndedRows() {
     rows.push_back(rows_[row]);
   }
   if (rows.size() == rows_.size()) return;
-  if (!rows.empty()) cache_ = SelectRows(cache_, kept);
+  if (!rows.empty() && cache_.valid.defined()) cache_ = SelectRows(cache_, kept);
   rows_ = std::move(rows);
 }
 

@@ -13,21 +13,26 @@
 
 namespace qc2c {
 
-// Used once, on one thread: Run finishes every job.
+// Used once, on one thread: Run, or for jobs of MODE_PREFIX RunPrefixed, finishes every job.
 class AnswerBatch {
  public:
-  // `layers` is what the fuser reads of the sharer's cache; it outlives the batch.
+  // `layers` is what is asked of the sharer's caches; it outlives the batch. REQUIRES: all jobs are
+  // of MODE_PREFIX, or none.
   AnswerBatch(const AnswerParts& parts, const KvLayerSet& layers, std::vector<AnswerJob> jobs);
   void Run();
+  void RunPrefixed();
 
  private:
   // The stages, in this order. Each works on the questions that are still in the batch.
   void AskSharer();   // starts every Share and Generate of the batch
   void TakeTexts();   // waits for the texts; sharer-only questions end here
-  void Prefill();     // the receiver reads all prompt tokens but the last
+  void GatherRows();  // the questions that the receiver itself works on
+  void Prefill();     // the receiver reads all prompt tokens but the last, on top of cache_
   void TakeCaches();  // waits for the caches and proves them right
   void Fuse();
   void Answer();  // the last prompt token on top of the cache, and what follows
+  // RunPrefixed: makes the caches of the contexts the one that Prefill goes on from.
+  void PlacePrefixes();
 
   void StartShare(AnswerState& question);
   void StartGenerate(AnswerState& question);
@@ -35,6 +40,8 @@ class AnswerBatch {
   // Puts the sharer's text into the prompt of MODE_TEXT and reads it anew.
   void SetHint(AnswerState& question, const std::string& hint);
   void TakeCache(AnswerState& question);
+  // Decodes what the question got into row `row` of `builder`; nothing for a degraded one.
+  void PlaceCache(AnswerState& question, int64_t row, SharerCacheBuilder& builder);
   void Generate(const std::vector<AnswerState*>& questions, const KvCache& cache);
   void ScoreOptions(const std::vector<AnswerState*>& questions, const KvCache& cache);
 
@@ -47,10 +54,10 @@ class AnswerBatch {
 
   const AnswerParts& parts_;
   const Clock::time_point start_ = Clock::now();
-  const KvLayerSet& layers_;  // that the fuser reads
+  const KvLayerSet& layers_;  // that are asked for
   std::vector<std::unique_ptr<AnswerState>> questions_;
   std::vector<AnswerState*> rows_;  // the rows of cache_
-  KvCache cache_;
+  KvCache cache_;                   // without slots: nothing has been read yet
 };
 
 }  // namespace qc2c

@@ -23,13 +23,16 @@
 #include "common/serving/language_model.h"
 #include "qc2c/v1/receiver.pb.h"
 #include "receiver/sharer_link.h"
+#include "receiver/token_pairing.h"
 
 namespace qc2c {
 
 struct AnswerJob {
   v1::AnswerRequest request;
-  std::vector<int32_t> ids;                      // of request.prompt; Submit fills these
+  // Submit fills these.
+  std::vector<int32_t> ids;                      // of request.prompt: the receiver's own tokens
   std::vector<std::vector<int32_t>> option_ids;  // of request.options; LOGITS: the first token only
+  SharerReading reading;                         // FUSED, PREFIX: what the sharer reads
   uint64_t tokenize_us = 0;
   std::function<bool()> cancelled;          // polled between stages and at each token
   std::function<void(std::string)> stream;  // pieces of text; empty: none wanted
@@ -42,7 +45,8 @@ struct AnswerJob {
 // What an answer is made of. All outlive the engine.
 struct AnswerParts {
   const LanguageModel& language_model;
-  const Fuser& fuser;
+  const Fuser* fuser;  // nullptr: MODE_FUSED is refused
+  const TokenPairing& pairing;
   SharerLink& sharer;
   Qc2cMetrics& metrics;
 };
@@ -56,17 +60,22 @@ class AnswerEngine {
   ~AnswerEngine();  // StopAdmitting, then finishes what waits
 
   // Checks and tokenizes the request, then queues it. INVALID_ARGUMENT naming the field,
-  // RESOURCE_EXHAUSTED or UNAVAILABLE; then job.finish is not called.
+  // FAILED_PRECONDITION for a mode that this pair cannot do, RESOURCE_EXHAUSTED or UNAVAILABLE;
+  // then job.finish is not called.
   absl::Status Submit(AnswerJob job);
   // Refuses new jobs with UNAVAILABLE; those that wait are still worked on.
   void StopAdmitting() { queue_.Close(); }
 
  private:
   absl::Status Tokenize(AnswerJob& job) const;
+  // Each fills job.ids and job.reading.
+  absl::Status TokenizeFused(AnswerJob& job, int64_t num_new_tokens) const;
+  absl::Status TokenizePrefixed(AnswerJob& job, int64_t num_new_tokens) const;
   void Work();
 
   const AnswerParts parts_;
-  const KvLayerSet layers_;  // that the fuser reads
+  const KvLayerSet fused_layers_;  // that the fuser reads
+  const KvLayerSet all_layers_;    // what a prefix consists of
   BatchQueue<AnswerJob> queue_;
   std::vector<std::jthread> workers_;
 };

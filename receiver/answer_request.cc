@@ -45,24 +45,50 @@ absl::Status CheckText(const v1::AnswerRequest& request) {
     return absl::InvalidArgumentError("sharer_prompt is absent: MODE_TEXT needs it");
   }
   const bool has_placeholder =
+      absl::StrContains(request.prompt().text(), kHintPlaceholder) ||
       std::any_of(request.prompt().messages().begin(), request.prompt().messages().end(),
                   [](const v1::ChatMessage& message) {
                     return absl::StrContains(message.content(), kHintPlaceholder);
                   });
   if (!has_placeholder) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("prompt.messages: no ", kHintPlaceholder, " in it, which MODE_TEXT needs"));
+    return absl::InvalidArgumentError(absl::StrCat(
+        "prompt.messages, prompt.text: no ", kHintPlaceholder, " in them, which MODE_TEXT needs"));
   }
   return CheckTokenCount("sharer_max_new_tokens", request.sharer_max_new_tokens());
+}
+
+absl::Status CheckFused(const v1::AnswerRequest& request) {
+  if (request.control() == v1::CONTROL_WRONG_QUESTION && !request.has_control_prompt()) {
+    return absl::InvalidArgumentError("control_prompt is absent: CONTROL_WRONG_QUESTION needs it");
+  }
+  return CodecFromProto(request.codec()).status();
+}
+
+absl::Status CheckPrefix(const v1::AnswerRequest& request) {
+  if (request.sharer_context().empty()) {
+    return absl::InvalidArgumentError("sharer_context is empty: MODE_PREFIX needs it");
+  }
+  if (request.control() == v1::CONTROL_WRONG_QUESTION && request.control_context().empty()) {
+    return absl::InvalidArgumentError(
+        "control_context is empty: CONTROL_WRONG_QUESTION of MODE_PREFIX needs it");
+  }
+  return CodecFromProto(request.codec()).status();
 }
 
 }  // namespace
 
 absl::Status CheckAnswerRequest(const v1::AnswerRequest& request) {
-  if (request.prompt().messages().empty()) {
-    return absl::InvalidArgumentError("prompt.messages is empty: expected at least one message");
+  if (request.prompt().messages().empty() && request.prompt().text().empty()) {
+    return absl::InvalidArgumentError(
+        "prompt.messages is empty: expected at least one message, or text");
   }
   RETURN_IF_ERROR(CheckMethod(request));
+  const bool shares_cache = request.mode() == v1::MODE_FUSED || request.mode() == v1::MODE_PREFIX;
+  if (!shares_cache && !request.sharer_context().empty()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("sharer_context is set, which mode ", v1::Mode_Name(request.mode()),
+                     " does not use: expected MODE_FUSED or MODE_PREFIX"));
+  }
   switch (request.mode()) {
     case v1::MODE_RECEIVER:
     case v1::MODE_SHARER:
@@ -70,17 +96,14 @@ absl::Status CheckAnswerRequest(const v1::AnswerRequest& request) {
       return absl::OkStatus();
     case v1::MODE_TEXT:
       return CheckText(request);
-    case v1::MODE_FUSED: {
-      if (request.control() == v1::CONTROL_WRONG_QUESTION && !request.has_control_prompt()) {
-        return absl::InvalidArgumentError(
-            "control_prompt is absent: CONTROL_WRONG_QUESTION needs it");
-      }
-      return CodecFromProto(request.codec()).status();
-    }
+    case v1::MODE_FUSED:
+      return CheckFused(request);
+    case v1::MODE_PREFIX:
+      return CheckPrefix(request);
     default:
       return absl::InvalidArgumentError(absl::StrCat("mode is ", request.mode(),
-                                                     ": expected RECEIVER, SHARER, FUSED, TEXT or "
-                                                     "TEXT_ANSWER"));
+                                                     ": expected RECEIVER, SHARER, FUSED, TEXT, "
+                                                     "TEXT_ANSWER or PREFIX"));
   }
 }
 

@@ -20,8 +20,9 @@ v1::AnswerRequest GoodRequest(v1::Mode mode) {
   request.mutable_prompt()->add_messages()->set_content("Who? {hint}");
   request.set_method(v1::ANSWER_METHOD_GENERATE);
   request.set_max_new_tokens(1);
-  if (mode == v1::MODE_FUSED) {
+  if (mode == v1::MODE_FUSED || mode == v1::MODE_PREFIX) {
     *request.mutable_codec() = CodecToProto(CodecSpec::Parse("int8").value());
+    request.set_sharer_context("Fact: here.\n");
   }
   if (mode == v1::MODE_TEXT) {
     request.mutable_sharer_prompt()->add_messages()->set_content("Who?");
@@ -30,8 +31,8 @@ v1::AnswerRequest GoodRequest(v1::Mode mode) {
   return request;
 }
 
-constexpr v1::Mode kModes[] = {v1::MODE_RECEIVER, v1::MODE_SHARER, v1::MODE_FUSED, v1::MODE_TEXT,
-                               v1::MODE_TEXT_ANSWER};
+constexpr v1::Mode kModes[] = {v1::MODE_RECEIVER, v1::MODE_SHARER,      v1::MODE_FUSED,
+                               v1::MODE_TEXT,     v1::MODE_TEXT_ANSWER, v1::MODE_PREFIX};
 
 TEST(CheckAnswerRequestTest, AGoodRequestOfEachModePasses) {
   for (const v1::Mode mode : kModes) {
@@ -102,6 +103,30 @@ TEST(CheckAnswerRequestTest, TextNeedsAPlaceForTheHintAndAQuestionForTheSharer) 
       v1::MODE_TEXT,
       [](Request& r) { r.mutable_prompt()->mutable_messages(0)->set_content("Who?"); },
       "prompt.messages", "{hint}");
+}
+
+TEST(CheckAnswerRequestTest, PlainTextIsAPromptToo) {
+  for (const v1::Mode mode : kModes) {
+    v1::AnswerRequest request = GoodRequest(mode);
+    request.clear_prompt();
+    request.mutable_prompt()->set_text("Who? {hint}");
+    EXPECT_TRUE(CheckAnswerRequest(request).ok()) << v1::Mode_Name(mode);
+  }
+}
+
+TEST(CheckAnswerRequestTest, AContextIsForModesThatShareACacheAndPrefixNeedsOne) {
+  for (const v1::Mode mode : {v1::MODE_RECEIVER, v1::MODE_TEXT, v1::MODE_SHARER}) {
+    ExpectRefused(
+        mode, [](Request& r) { r.set_sharer_context("Fact"); }, "sharer_context is set",
+        "MODE_PREFIX");
+  }
+  ExpectRefused(
+      v1::MODE_PREFIX, [](Request& r) { r.clear_sharer_context(); }, "sharer_context is empty",
+      "MODE_PREFIX");
+  ExpectRefused(
+      v1::MODE_PREFIX, [](Request& r) { r.set_control(v1::CONTROL_WRONG_QUESTION); },
+      "control_context is empty", "CONTROL_WRONG_QUESTION");
+  ExpectRefused(v1::MODE_PREFIX, [](Request& r) { r.clear_codec(); }, "scheme", "expected");
 }
 
 TEST(CheckAnswerRequestTest, FusedNeedsACodecAndTheWrongQuestionItsPrompt) {

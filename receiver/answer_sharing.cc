@@ -44,6 +44,7 @@ void AnswerBatch::AskSharer() {
     }
     switch (question->request().mode()) {
       case v1::MODE_FUSED:
+      case v1::MODE_PREFIX:
         StartShare(*question);
         break;
       case v1::MODE_TEXT:
@@ -68,14 +69,7 @@ void AnswerBatch::StartShare(AnswerState& question) {
     question.cache_source = AnswerState::Source::kZeros;
     return;
   }
-  std::vector<int32_t> ids = question.job.ids;
-  if (request.control() == v1::CONTROL_WRONG_QUESTION) {
-    absl::StatusOr<std::vector<int32_t>> other =
-        parts_.language_model.Tokenize(request.control_prompt(), 0);
-    if (!other.ok()) return Fail(question, other.status());
-    ids = *std::move(other);
-  }
-  ids.pop_back();
+  const SharerReading& reading = question.job.reading;
   const v1::ModelCard& sharer = parts_.sharer.card();
   absl::StatusOr<CodecSpec> codec = CodecFromProto(request.codec());
   absl::StatusOr<KvLayout> layout = LayoutFromProto(sharer.layout());
@@ -84,10 +78,11 @@ void AnswerBatch::StartShare(AnswerState& question) {
   if (const absl::Status known = CheckSharerKnows(sharer, *codec); !known.ok()) {
     return Fail(question, known);
   }
-  question.expectation = {sharer.model_fingerprint(), *layout, *codec,
-                          static_cast<uint32_t>(ids.size()), layers_};
+  question.expectation = {sharer.model_fingerprint(), *layout, *codec, reading.num_wanted(),
+                          layers_};
   v1::ShareRequest share;
-  share.mutable_ids()->Assign(ids.begin(), ids.end());
+  share.mutable_ids()->Assign(reading.ids.begin(), reading.ids.end());
+  share.mutable_tokens()->Assign(reading.tokens.begin(), reading.tokens.end());
   *share.mutable_codec() = CodecToProto(*codec);
   share.mutable_key_layers()->Assign(layers_.keys.begin(), layers_.keys.end());
   share.mutable_value_layers()->Assign(layers_.values.begin(), layers_.values.end());
@@ -139,9 +134,11 @@ void AnswerBatch::TakeText(AnswerState& question) {
 }
 
 void AnswerBatch::SetHint(AnswerState& question, const std::string& hint) {
-  for (v1::ChatMessage& message : *question.job.request.mutable_prompt()->mutable_messages()) {
+  v1::Prompt& prompt = *question.job.request.mutable_prompt();
+  for (v1::ChatMessage& message : *prompt.mutable_messages()) {
     message.set_content(absl::StrReplaceAll(message.content(), {{kHintPlaceholder, hint}}));
   }
+  prompt.set_text(absl::StrReplaceAll(prompt.text(), {{kHintPlaceholder, hint}}));
   absl::StatusOr<std::vector<int32_t>> ids =
       parts_.language_model.Tokenize(question.request().prompt(), NumNewTokens(question.request()));
   if (!ids.ok()) return Fail(question, ids.status());
@@ -187,7 +184,7 @@ void AnswerBatch::TakeCache(AnswerState& question) {
 
 void AnswerBatch::SharerFailed(AnswerState& question, const absl::Status& status) {
   const v1::Mode mode = question.request().mode();
-  const bool can_go_on = mode == v1::MODE_FUSED || mode == v1::MODE_TEXT;
+  const bool can_go_on = mode == v1::MODE_FUSED || mode == v1::MODE_TEXT || mode == v1::MODE_PREFIX;
   const std::string code = absl::StatusCodeToString(status.code());
   if (status.code() == absl::StatusCode::kCancelled || !can_go_on ||
       question.request().fallback() != v1::FALLBACK_DEGRADED) {

@@ -17,7 +17,7 @@ struct AnswerState {
   v1::AnswerReply reply;
   enum class State { kOpen, kEnded } state = State::kOpen;
 
-  // Fused: what was asked of the sharer and what came.
+  // Fused and prefix: what was asked of the sharer and what came.
   enum class Source { kNone, kSharer, kZeros } cache_source = Source::kNone;
   FrameExpectation expectation;
   std::unique_ptr<PendingCall<SharedMessages>> share;
@@ -27,7 +27,7 @@ struct AnswerState {
 
   const v1::AnswerRequest& request() const { return job.request; }
   bool open() const { return state == State::kOpen; }
-  // Prompt tokens that both models read; the last one runs on the fused cache.
+  // Prompt tokens that are fused; the last one runs on the fused cache.
   int64_t num_fused_tokens() const { return static_cast<int64_t>(job.ids.size()) - 1; }
 };
 

@@ -1,5 +1,6 @@
 #include "receiver/cache_assembly.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -44,8 +45,8 @@ SharerCacheBuilder::SharerCacheBuilder(const KvLayout& sharer, const KvLayerSet&
       selected_(
           at::zeros({batch_size, num_slots}, at::TensorOptions(options.device).dtype(at::kBool))) {}
 
-absl::Status SharerCacheBuilder::SetRow(int64_t row, const KvFrame& frame, int64_t row_slots,
-                                        int64_t shift) {
+absl::Status SharerCacheBuilder::SetRow(int64_t row, const KvFrame& frame,
+                                        const std::vector<int32_t>& slots) {
   const int64_t num_kept = static_cast<int64_t>(frame.positions.size());
   const at::Tensor decoded =
       at::empty({data_.size(0), num_kept, layout_.num_kv_heads, layout_.head_dim}, data_.options());
@@ -62,24 +63,23 @@ absl::Status SharerCacheBuilder::SetRow(int64_t row, const KvFrame& frame, int64
   }
   RETURN_IF_ERROR(DecodeCache(frame, view));
 
-  std::vector<int64_t> sources, slots;
-  for (int64_t i = 0; i < num_kept; ++i) {
-    const int64_t slot = static_cast<int64_t>(frame.positions[i]) + shift;
-    if (slot < 0 || slot >= row_slots) continue;
-    sources.push_back(i);
-    slots.push_back(slot);
+  std::vector<int64_t> sources, filled;
+  for (size_t slot = 0; slot < slots.size(); ++slot) {
+    if (slots[slot] < 0) continue;
+    const auto token = static_cast<uint32_t>(slots[slot]);
+    const auto found = std::ranges::lower_bound(frame.positions, token);
+    if (found == frame.positions.end() || *found != token) continue;
+    sources.push_back(found - frame.positions.begin());
+    filled.push_back(static_cast<int64_t>(slot));
   }
-  if (slots.empty()) {
+  if (filled.empty()) {
     return absl::FailedPreconditionError(absl::StrCat("none of the ", num_kept,
                                                       " sent tokens is aligned with one of the ",
-                                                      row_slots, " tokens that are fused"));
+                                                      slots.size(), " tokens of the receiver"));
   }
-  const at::Tensor slot_index = at::tensor(slots, at::kLong).to(data_.device());
-  const at::Tensor kept =
-      static_cast<int64_t>(sources.size()) == num_kept
-          ? decoded
-          : decoded.index_select(1, at::tensor(sources, at::kLong).to(data_.device()));
-  data_.select(1, row).index_copy_(1, slot_index, kept);
+  const at::Tensor slot_index = at::tensor(filled, at::kLong).to(data_.device());
+  const at::Tensor source_index = at::tensor(sources, at::kLong).to(data_.device());
+  data_.select(1, row).index_copy_(1, slot_index, decoded.index_select(1, source_index));
   selected_.select(0, row).index_fill_(0, slot_index, true);
   return absl::OkStatus();
 }

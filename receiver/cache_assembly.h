@@ -36,9 +36,10 @@ class SharerCacheBuilder {
   SharerCacheBuilder(const KvLayout& sharer, const KvLayerSet& layers, int64_t batch_size,
                      int64_t num_slots, const ModelOptions& options);
 
-  // Decodes `frame` into row `row`: its token at position p goes to slot p + shift, tokens that
-  // leave [0, row_slots) are dropped. Errors as DecodeCache; FAILED_PRECONDITION if none remains.
-  absl::Status SetRow(int64_t row, const KvFrame& frame, int64_t row_slots, int64_t shift = 0);
+  // Decodes `frame` into row `row`: slot i gets the frame's token slots[i] if that was sent, and
+  // stays unselected otherwise (-1: it takes none). Several slots may take one token. Errors as
+  // DecodeCache; FAILED_PRECONDITION if no slot gets any.
+  absl::Status SetRow(int64_t row, const KvFrame& frame, const std::vector<int32_t>& slots);
   // Zeros at every slot of the row: what remains of a gain then is not communication.
   void SetZeroRow(int64_t row, int64_t row_slots);
 

@@ -1,9 +1,10 @@
 // qc2c-receiver: answers questions, alone or with what a sharer handed over.
 //
-//   qc2c-receiver --model DIR --fuser DIR --sharer unix:/run/qc2c/sharer.sock
+//   qc2c-receiver --model DIR [--fuser DIR] --sharer unix:/run/qc2c/sharer.sock
 //                 --listen unix:/run/qc2c/receiver.sock [--metrics 127.0.0.1:9102]
 #include <CLI/CLI.hpp>
 #include <chrono>
+#include <optional>
 #include <string>
 
 #include "common/base/hash.h"
@@ -23,8 +24,9 @@ namespace {
 
 struct ReceiverOptions {
   DaemonOptions daemon;
-  std::string fuser;
+  std::string fuser;  // empty: none, and no fused answers
   std::string sharer;
+  std::string alignment = "auto";
   int64_t sharer_patience_ms = 30000;
   int64_t sharer_timeout_ms = 30000;
   int workers = 2;
@@ -40,13 +42,21 @@ absl::Status Run(const ReceiverOptions& options) {
       SharerLink::Connect({.address = options.sharer,
                            .access = AccessOf(options.daemon),
                            .patience = std::chrono::milliseconds(options.sharer_patience_ms),
-                           .timeout = std::chrono::milliseconds(options.sharer_timeout_ms)}));
-  ASSIGN_OR_RETURN(const Fuser fuser,
-                   LoadFuserOfPair(options.fuser, language_model, sharer->card()));
+                           .timeout = std::chrono::milliseconds(options.sharer_timeout_ms),
+                           .known_tokenizer = language_model.tokenizer.hash()}));
+  std::optional<Fuser> fuser;
+  if (!options.fuser.empty()) {
+    ASSIGN_OR_RETURN(fuser, LoadFuserOfPair(options.fuser, language_model, sharer->card()));
+  }
+  ASSIGN_OR_RETURN(
+      const AlignmentStrategy alignment,
+      ChooseAlignment(options.alignment, options.fuser, language_model.Card(), sharer->card()));
+  ASSIGN_OR_RETURN(const TokenPairing pairing,
+                   TokenPairing::Create(language_model, sharer->card(), alignment));
   Metrics registry;
   Qc2cMetrics metrics(registry);
-  ReceiverService service({language_model, fuser, *sharer, metrics}, options.daemon.Limits(),
-                          options.workers);
+  ReceiverService service({language_model, fuser ? &*fuser : nullptr, pairing, *sharer, metrics},
+                          options.daemon.Limits(), options.workers);
   return Serve(options.daemon,
                {.program = "qc2c-receiver",
                 .service = {v1::Receiver::service_full_name(), &service},
@@ -56,7 +66,8 @@ absl::Status Run(const ReceiverOptions& options) {
                           {"device", options.daemon.device},
                           {"dtype", options.daemon.dtype},
                           {"sharer", sharer->card().model()},
-                          {"fuser", HashText(fuser.fingerprint())},
+                          {"fuser", fuser ? HashText(fuser->fingerprint()) : "none"},
+                          {"alignment", std::string(AlignmentStrategyName(alignment))},
                           {"codecs", SchemeNames()}},
                 .stop_admitting = [&] { service.StopAdmitting(); },
                 .busy = [&] { return metrics.inflight.Value() > 0; }});
@@ -70,9 +81,16 @@ int main(int argc, char** argv) {
   CLI::App app("Answers questions, alone or fused with a sharer's KV cache.", "qc2c-receiver");
   qc2c::ReceiverOptions options;
   qc2c::AddDaemonFlags(app, options.daemon);
-  app.add_option("--fuser", options.fuser, "Fuser folder for this (sharer, receiver) pair")
-      ->required();
+  app.add_option("--fuser", options.fuser,
+                 "Fuser folder for this (sharer, receiver) pair; without one there are no fused "
+                 "answers");
   app.add_option("--sharer", options.sharer, "The sharer: unix:PATH or HOST:PORT")->required();
+  app.add_option("--alignment", options.alignment,
+                 "How tokens of the two models are paired: same_ids, first, longest or span; auto: "
+                 "as the fuser's config.json says, else same_ids for equal tokenizers and span for "
+                 "others")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"auto", "same_ids", "first", "longest", "span"}));
   app.add_option("--sharer-patience-ms", options.sharer_patience_ms,
                  "Milliseconds to wait for the sharer at start")
       ->capture_default_str()

@@ -1,6 +1,7 @@
 #include "receiver/model_pair.h"
 
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <system_error>
 
@@ -26,39 +27,79 @@ absl::Status CheckFingerprint(const std::filesystem::path& file, const Json& mod
                    card.model(), "' is ", expected, ", so this fuser is another pair's"));
 }
 
-}  // namespace
-
-absl::Status CheckTokenizers(const v1::ModelCard& receiver, const v1::ModelCard& sharer) {
-  if (receiver.tokenizer_hash() == sharer.tokenizer_hash()) return absl::OkStatus();
-  return absl::FailedPreconditionError(absl::StrCat(
-      "tokenizer_hash: the sharer's model '", sharer.model(), "' has ",
-      HashText(sharer.tokenizer_hash()), ", expected ", HashText(receiver.tokenizer_hash()),
-      " as the receiver's model '", receiver.model(), "'"));
-}
-
-absl::Status CheckFuserPair(const std::filesystem::path& folder, const v1::ModelCard& receiver,
-                            const v1::ModelCard& sharer) {
+// `model` of FOLDER/config.json; an empty object if there is no such file or field.
+absl::StatusOr<Json> ModelOfConfig(const std::filesystem::path& folder) {
   const std::filesystem::path file = folder / "config.json";
   std::error_code error;
-  if (!std::filesystem::exists(file, error)) return absl::OkStatus();
+  if (!std::filesystem::exists(file, error)) return Json::object();
   ASSIGN_OR_RETURN(const std::string text, ReadFile(file));
   const Json config = Json::parse(text, nullptr, /*allow_exceptions=*/false);
   if (config.is_discarded() || !config.is_object()) {
     return absl::DataLossError(absl::StrCat(file.string(), ": expected a JSON object"));
   }
   const auto model = config.find("model");
-  if (model == config.end()) return absl::OkStatus();
+  if (model == config.end()) return Json::object();
   if (!model->is_object()) {
     return absl::DataLossError(absl::StrCat(file.string(), ": model: expected a JSON object"));
   }
-  RETURN_IF_ERROR(CheckFingerprint(file, *model, "base_fingerprint", receiver));
-  return CheckFingerprint(file, *model, "teacher_fingerprint", sharer);
+  return *model;
+}
+
+// What `model` says about alignment, if anything.
+absl::StatusOr<std::optional<std::string>> AlignmentOf(const std::filesystem::path& file,
+                                                       const Json& model) {
+  const auto refuse = [&](const std::string& field, const Json& found, const char* expected) {
+    return absl::DataLossError(absl::StrCat(file.string(), ": model.", field, " is ", found.dump(),
+                                            ": expected ", expected));
+  };
+  std::string field = "alignment";
+  if (!model.contains(field)) {
+    const auto aligned = model.find("is_do_alignment");
+    if (aligned == model.end()) return std::nullopt;
+    if (!aligned->is_boolean()) return refuse("is_do_alignment", *aligned, "true or false");
+    if (!aligned->get<bool>()) return "same_ids";
+    field = "alignment_strategy";
+  }
+  const auto name = model.find(field);
+  if (name == model.end() || !name->is_string()) {
+    return refuse(field, name == model.end() ? Json() : *name, "a strategy's name");
+  }
+  return name->get<std::string>();
+}
+
+}  // namespace
+
+absl::StatusOr<AlignmentStrategy> ChooseAlignment(const std::string& flag,
+                                                  const std::filesystem::path& folder,
+                                                  const v1::ModelCard& receiver,
+                                                  const v1::ModelCard& sharer) {
+  if (flag != "auto") return ParseAlignmentStrategy(flag);
+  if (!folder.empty()) {
+    ASSIGN_OR_RETURN(const Json model, ModelOfConfig(folder));
+    ASSIGN_OR_RETURN(const std::optional<std::string> name,
+                     AlignmentOf(folder / "config.json", model));
+    if (name) {
+      const absl::StatusOr<AlignmentStrategy> strategy = ParseAlignmentStrategy(*name);
+      if (strategy.ok()) return strategy;
+      return absl::DataLossError(absl::StrCat((folder / "config.json").string(), ": model: ",
+                                              std::string(strategy.status().message())));
+    }
+  }
+  return receiver.tokenizer_hash() == sharer.tokenizer_hash() ? AlignmentStrategy::kSameIds
+                                                              : AlignmentStrategy::kSpan;
+}
+
+absl::Status CheckFuserPair(const std::filesystem::path& folder, const v1::ModelCard& receiver,
+                            const v1::ModelCard& sharer) {
+  ASSIGN_OR_RETURN(const Json model, ModelOfConfig(folder));
+  const std::filesystem::path file = folder / "config.json";
+  RETURN_IF_ERROR(CheckFingerprint(file, model, "base_fingerprint", receiver));
+  return CheckFingerprint(file, model, "teacher_fingerprint", sharer);
 }
 
 absl::StatusOr<Fuser> LoadFuserOfPair(const std::filesystem::path& folder,
                                       const LanguageModel& receiver, const v1::ModelCard& sharer) {
   const v1::ModelCard card = receiver.Card();
-  RETURN_IF_ERROR(CheckTokenizers(card, sharer));
   RETURN_IF_ERROR(CheckFuserPair(folder, card, sharer));
   ASSIGN_OR_RETURN(const KvLayout sharer_layout, LayoutFromProto(sharer.layout()));
   absl::StatusOr<Fuser> fuser = Fuser::Load(folder, receiver.model.config().Layout(), sharer_layout,

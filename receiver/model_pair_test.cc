@@ -21,15 +21,6 @@ v1::ModelCard Card(const std::string& name, uint64_t fingerprint, uint64_t token
   return card;
 }
 
-TEST(CheckTokenizersTest, EqualHashesPassAndOthersAreNamed) {
-  EXPECT_TRUE(CheckTokenizers(Card("r", 1, 5), Card("s", 2, 5)).ok());
-  const absl::Status status = CheckTokenizers(Card("r", 1, 5), Card("s", 2, 6));
-  EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
-  EXPECT_THAT(std::string(status.message()),
-              AllOf(HasSubstr("tokenizer_hash"), HasSubstr("'s' has 0000000000000006"),
-                    HasSubstr("expected 0000000000000005"), HasSubstr("'r'")));
-}
-
 class CheckFuserPairTest : public testing::Test {
  protected:
   CheckFuserPairTest() : folder_(std::filesystem::path(testing::TempDir()) / "fuser_pair") {
@@ -67,6 +58,48 @@ TEST_F(CheckFuserPairTest, ThePairsOwnFuserPassesAndAnothersIsRefusedByField) {
   EXPECT_THAT(std::string(teacher.message()),
               AllOf(HasSubstr("model.teacher_fingerprint is \"00000000000000b3\""),
                     HasSubstr("'s' is 00000000000000b2")));
+}
+
+class ChooseAlignmentTest : public CheckFuserPairTest {
+ protected:
+  absl::StatusOr<AlignmentStrategy> Choose(const std::string& flag, uint64_t sharer_tokenizer) {
+    return ChooseAlignment(flag, folder_, Card("r", 0xa1, 5), Card("s", 0xb2, sharer_tokenizer));
+  }
+  // What "auto" gives for equal tokenizers beside a fuser of this config.json.
+  absl::StatusOr<AlignmentStrategy> ChooseWith(const std::string& config) {
+    EXPECT_TRUE(WriteFileAtomically(folder_ / "config.json", config).ok());
+    return Choose("auto", 5);
+  }
+};
+
+TEST_F(ChooseAlignmentTest, EqualTokenizersReadTheSameIdsAndOthersArePairedBySpan) {
+  EXPECT_EQ(Choose("auto", 5).value(), AlignmentStrategy::kSameIds);
+  EXPECT_EQ(Choose("auto", 6).value(), AlignmentStrategy::kSpan);
+  EXPECT_EQ(ChooseAlignment("auto", "", Card("r", 1, 5), Card("s", 2, 6)).value(),
+            AlignmentStrategy::kSpan);
+}
+
+TEST_F(ChooseAlignmentTest, TheFuserSaysWhatItWasTrainedWithAndTheFlagOverrulesIt) {
+  EXPECT_EQ(ChooseWith(R"({"model": {"alignment": "span"}})").value(), AlignmentStrategy::kSpan);
+  EXPECT_EQ(Choose("same_ids", 6).value(), AlignmentStrategy::kSameIds);
+  const char* const longest =
+      R"({"model": {"is_do_alignment": true, "alignment_strategy": "longest"}})";
+  EXPECT_EQ(ChooseWith(longest).value(), AlignmentStrategy::kLongest);
+  // The published pairs of two tokenizers that the reference runs without its aligner.
+  ChooseWith(R"({"model": {"is_do_alignment": false, "alignment_strategy": "first"}})").value();
+  EXPECT_EQ(Choose("auto", 6).value(), AlignmentStrategy::kSameIds);
+}
+
+TEST_F(ChooseAlignmentTest, UnknownStrategiesAreNamed) {
+  EXPECT_EQ(Choose("prefix", 5).status().code(), absl::StatusCode::kInvalidArgument);
+  const absl::Status named = ChooseWith(R"({"model": {"alignment": "prefix"}})").status();
+  EXPECT_EQ(named.code(), absl::StatusCode::kDataLoss);
+  EXPECT_THAT(std::string(named.message()), AllOf(HasSubstr("config.json"), HasSubstr("'prefix'")));
+  for (const char* config :
+       {R"({"model": {"alignment": 1}})", R"({"model": {"is_do_alignment": "yes"}})",
+        R"({"model": {"is_do_alignment": true}})"}) {
+    EXPECT_EQ(ChooseWith(config).status().code(), absl::StatusCode::kDataLoss) << config;
+  }
 }
 
 TEST_F(CheckFuserPairTest, AMalformedFileIsRefused) {

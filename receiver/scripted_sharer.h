@@ -36,8 +36,9 @@ struct ShareScript {
 class ScriptedSharer final : public v1::Sharer::WithRawCallbackMethod_Share<v1::Sharer::Service> {
  public:
   // `address` as ParseAddress reads it.
-  explicit ScriptedSharer(std::string address) : address_(std::move(address)) {
-    card = EmbeddedSharer().Card();
+  explicit ScriptedSharer(std::string address, const LanguageModel& model = EmbeddedSharer())
+      : address_(std::move(address)), model_(model) {
+    card = model_.Card();
     DescribeCodecs(card);
     Start();
   }
@@ -98,7 +99,7 @@ class ScriptedSharer final : public v1::Sharer::WithRawCallbackMethod_Share<v1::
 
   // What an honest sharer writes for `request`.
   std::vector<std::string> TrueMessages(const v1::ShareRequest& request) {
-    absl::StatusOr<ShareJob> job = MakeShareJob(EmbeddedSharer(), request, kChunkBytes);
+    absl::StatusOr<ShareJob> job = MakeShareJob(model_, request, kChunkBytes);
     EXPECT_TRUE(job.ok()) << job.status();
     std::promise<absl::StatusOr<SharedCache>> shared;
     job->finish = [&](absl::StatusOr<SharedCache> cache) { shared.set_value(std::move(cache)); };
@@ -141,9 +142,10 @@ class ScriptedSharer final : public v1::Sharer::WithRawCallbackMethod_Share<v1::
   };
 
   const std::string address_;
+  const LanguageModel& model_;
   Metrics registry_;
   Qc2cMetrics metrics_{registry_};
-  ShareEngine engine_{EmbeddedSharer(), metrics_, {.max_wait = std::chrono::microseconds(0)}};
+  ShareEngine engine_{model_, metrics_, {.max_wait = std::chrono::microseconds(0)}};
   mutable std::mutex mutex_;
   ShareBehaviour behaviour_;
   std::vector<v1::ShareRequest> shares_;

@@ -7,6 +7,7 @@
 
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -37,21 +38,29 @@ struct Answered {
 
 class ReceiverTest : public testing::Test {
  protected:
-  // `prepare` changes the fuser before the receiver reads it.
+  // A fuser is there for the embedded sharer only; `prepare` changes it before the receiver reads
+  // it.
   explicit ReceiverTest(std::chrono::milliseconds sharer_timeout = std::chrono::seconds(60),
-                        void (*prepare)(const Fuser&) = nullptr)
+                        void (*prepare)(const Fuser&) = nullptr,
+                        const LanguageModel& sharer_model = EmbeddedSharer())
       : folder_(std::filesystem::path(testing::TempDir()) / absl::StrCat("receiver-", getpid())) {
     std::filesystem::create_directories(folder_);
-    sharer = std::make_unique<ScriptedSharer>(absl::StrCat("unix:", folder_.string(), "/s.sock"));
+    sharer = std::make_unique<ScriptedSharer>(absl::StrCat("unix:", folder_.string(), "/s.sock"),
+                                              sharer_model);
     link_ = SharerLink::Connect({.address = sharer->address(),
                                  .patience = std::chrono::seconds(60),
                                  .timeout = sharer_timeout})
                 .value();
-    fuser = std::make_unique<Fuser>(
-        LoadFuserOfPair(EmbeddedFuser(), EmbeddedReceiver(), link_->card()).value());
-    if (prepare != nullptr) prepare(*fuser);
+    if (&sharer_model == &EmbeddedSharer()) {
+      fuser = std::make_unique<Fuser>(
+          LoadFuserOfPair(EmbeddedFuser(), EmbeddedReceiver(), link_->card()).value());
+      if (prepare != nullptr) prepare(*fuser);
+    }
+    pairing_.emplace(
+        TokenPairing::Create(EmbeddedReceiver(), link_->card(), AlignmentStrategy::kSameIds)
+            .value());
     service_ = std::make_unique<ReceiverService>(
-        AnswerParts{EmbeddedReceiver(), *fuser, *link_, metrics},
+        AnswerParts{EmbeddedReceiver(), fuser.get(), *pairing_, *link_, metrics},
         BatchLimits{.max_wait = std::chrono::microseconds(0)}, /*num_workers=*/1);
     auto host = ServerHost::Start({.address = ParseAddress("127.0.0.1:0").value()},
                                   {{v1::Receiver::service_full_name(), service_.get()}});
@@ -91,6 +100,7 @@ class ReceiverTest : public testing::Test {
  private:
   const std::filesystem::path folder_;
   std::unique_ptr<SharerLink> link_;
+  std::optional<TokenPairing> pairing_;
   std::unique_ptr<ReceiverService> service_;
   std::unique_ptr<ServerHost> host_;
 };
@@ -115,7 +125,7 @@ inline v1::AnswerRequest MakeQuestion(v1::Mode mode, const std::string& codec = 
   *request.mutable_prompt() = UserPrompt(absl::StrCat(kQuestion, "\n", kChoices), "Answer:");
   request.set_method(v1::ANSWER_METHOD_GENERATE);
   request.set_max_new_tokens(1);
-  if (mode == v1::MODE_FUSED) {
+  if (mode == v1::MODE_FUSED || mode == v1::MODE_PREFIX) {
     *request.mutable_codec() = CodecToProto(CodecSpec::Parse(codec).value());
   }
   return request;

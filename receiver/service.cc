@@ -21,8 +21,16 @@ grpc::ServerUnaryReactor* ReceiverService::Describe(grpc::CallbackServerContext*
   RequestRecord record(parts_.metrics, "Describe");
   *card->mutable_receiver() = parts_.language_model.Card();
   *card->mutable_sharer() = parts_.sharer.card();
-  card->set_fuser_fingerprint(parts_.fuser.fingerprint());
-  for (const int32_t layer : parts_.fuser.config().layer_map) card->add_layer_map(layer);
+  for (const auto clear :
+       {&v1::ModelCard::clear_tokenizer_json, &v1::ModelCard::clear_tokenizer_config_json,
+        &v1::ModelCard::clear_special_tokens_map_json, &v1::ModelCard::clear_chat_template_jinja}) {
+    (card->mutable_sharer()->*clear)();
+  }
+  card->set_alignment(std::string(AlignmentStrategyName(parts_.pairing.strategy())));
+  if (parts_.fuser != nullptr) {
+    card->set_fuser_fingerprint(parts_.fuser->fingerprint());
+    for (const int32_t layer : parts_.fuser->config().layer_map) card->add_layer_map(layer);
+  }
   record.Finish(absl::OkStatus());
   reactor->Finish(grpc::Status::OK);
   return reactor;

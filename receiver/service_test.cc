@@ -4,10 +4,13 @@
 #include <grpcpp/client_context.h>
 #include <gtest/gtest.h>
 
+#include <numeric>
+
 #include "common/codec/scheme_registry.h"
 #include "common/model/decoding.h"
 #include "receiver/answer_request.h"
 #include "receiver/cache_assembly.h"
+#include "receiver/direct_answer.h"
 #include "receiver/served_receiver.h"
 
 namespace qc2c {
@@ -16,53 +19,27 @@ namespace {
 using testing::ElementsAre;
 using testing::ElementsAreArray;
 using testing::HasSubstr;
-using Ids = std::vector<int32_t>;
-
-// fp32 sums over the same numbers in another order: logits of size 20, some hundred terms.
-constexpr double kFp32Tolerance = 1e-4;
-
 class ReceiverServiceTest : public ReceiverTest {};
 
 Ids PromptIds(const v1::AnswerRequest& request) {
   return EmbeddedReceiver().Tokenize(request.prompt(), 0).value();
 }
 
-KvCache PrefillAllButLast(const Model& model, const Ids& ids) {
-  const TokenBatch tokens = TokenBatch::FromSequences({{ids.begin(), ids.end() - 1}}, at::kCPU);
-  return model.Forward(tokens, nullptr).value().cache;
-}
-
-// The receiver's cache fused with the sharer's at every slot, without codec, wire or batch.
-KvCache FuseDirectly(const Fuser& fuser, const Ids& ids, double scale = 1.0) {
-  const KvCache sharer = PrefillAllButLast(EmbeddedSharer().model, ids);
+// The receiver's cache fused with the sharer's at every slot, without codec, wire or batch. The
+// sharer has read `context` first.
+KvCache FuseDirectly(const Fuser& fuser, const Ids& ids, double scale = 1.0,
+                     const Ids& context = {}) {
+  Ids sharer_ids = context;
+  sharer_ids.insert(sharer_ids.end(), ids.begin(), ids.end());
+  const KvCache sharer = PrefillAllButLast(EmbeddedSharer().model, sharer_ids);
+  const auto shared = [&](const at::Tensor& tensor) {
+    return tensor.narrow(2, static_cast<int64_t>(context.size()), ids.size() - 1) * scale;
+  };
   SharerCache cache;
-  for (const at::Tensor& keys : sharer.keys) cache.keys.push_back(keys * scale);
-  for (const at::Tensor& values : sharer.values) cache.values.push_back(values * scale);
-  cache.selected = sharer.valid;
+  for (const at::Tensor& keys : sharer.keys) cache.keys.push_back(shared(keys));
+  for (const at::Tensor& values : sharer.values) cache.values.push_back(shared(values));
+  cache.selected = at::ones({1, static_cast<int64_t>(ids.size()) - 1}, at::kBool);
   return fuser.Fuse(cache, PrefillAllButLast(EmbeddedReceiver().model, ids)).value();
-}
-
-// The log-probability of each option token by token: one pass over the last prompt token and the
-// option, on top of `cache`.
-double DirectScore(const KvCache& cache, const Ids& prompt, const Ids& option) {
-  Ids ids = {prompt.back()};
-  ids.insert(ids.end(), option.begin(), option.end());
-  const Model& model = EmbeddedReceiver().model;
-  const TokenBatch tokens = TokenBatch::FromSequences({ids}, at::kCPU);
-  const at::Tensor hidden = model.Forward(tokens, &cache).value().hidden;
-  const at::Tensor log_p = model.Logits(hidden)[0].to(at::kDouble).log_softmax(-1);
-  double sum = 0;
-  for (size_t i = 0; i < option.size(); ++i) sum += log_p[i][option[i]].item<double>();
-  return sum;
-}
-
-v1::AnswerRequest WithOptions(v1::AnswerRequest request, v1::AnswerMethod method) {
-  request.set_method(method);
-  request.clear_max_new_tokens();
-  for (const char* option : {" A", " Boston Rome", " C", " Dancer in Tokyo"}) {
-    request.add_options(option);
-  }
-  return request;
 }
 
 // Checks every score against DirectScore, and the choice against the largest mean.
@@ -112,6 +89,36 @@ TEST_F(ReceiverServiceTest, AFusedAnswerIsWhatFusingTheTwoCachesDirectlyGives) {
   EXPECT_EQ(Answer(MakeQuestion(v1::MODE_FUSED)).text(), " C");
 }
 
+TEST_F(ReceiverServiceTest, AContextIsReadByTheSharerAlone) {
+  v1::AnswerRequest request =
+      WithOptions(MakeQuestion(v1::MODE_FUSED), v1::ANSWER_METHOD_LOGLIKELIHOOD);
+  request.set_sharer_context("Iris Trizer lives in Rome.\n");
+  const Ids context = EmbeddedReceiver().tokenizer.Encode(request.sharer_context()).value();
+  const v1::AnswerReply reply = Answer(request);
+  const Ids ids = PromptIds(request);
+  ExpectScores(reply, request, FuseDirectly(*fuser, ids, 1.0, context));
+  EXPECT_EQ(reply.num_kept_tokens(), ids.size() - 1);
+  EXPECT_EQ(sharer->shares().back().ids_size(), context.size() + ids.size() - 1);
+}
+
+TEST_F(ReceiverServiceTest, PlainTextIsAnsweredWithoutATemplate) {
+  v1::AnswerRequest chat = MakeQuestion(v1::MODE_FUSED);
+  v1::AnswerRequest plain = chat;
+  plain.clear_prompt();
+  plain.mutable_prompt()->set_text(EmbeddedReceiver().Render(chat.prompt()).value());
+  const v1::AnswerReply reply = Answer(plain);
+  EXPECT_EQ(reply.text(), Answer(chat).text());
+  EXPECT_EQ(sharer->shares().at(0).SerializeAsString(), sharer->shares().at(1).SerializeAsString());
+}
+
+TEST_F(ReceiverServiceTest, PrefixIsRefusedBecauseTheSharerIsAnotherModel) {
+  v1::AnswerRequest request = MakeQuestion(v1::MODE_PREFIX);
+  request.set_sharer_context("Iris Trizer lives in Rome.\n");
+  const Answered refused = Ask(request);
+  EXPECT_EQ(refused.status.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(std::string(refused.status.message()), HasSubstr("model_fingerprint"));
+}
+
 TEST_F(ReceiverServiceTest, TheZeroCacheControlFusesZerosAndAsksNothing) {
   v1::AnswerRequest request =
       WithOptions(MakeQuestion(v1::MODE_FUSED), v1::ANSWER_METHOD_LOGLIKELIHOOD);
@@ -158,7 +165,10 @@ TEST_F(ReceiverServiceTest, ACodecThatTheSharerDoesNotListIsRefusedBeforeItIsAsk
   const absl::StatusOr<std::unique_ptr<SharerLink>> link =
       SharerLink::Connect({.address = sharer->address()});
   ASSERT_TRUE(link.ok()) << link.status();
-  ReceiverService service({EmbeddedReceiver(), *fuser, **link, metrics}, {}, 1);
+  const TokenPairing pairing =
+      TokenPairing::Create(EmbeddedReceiver(), (*link)->card(), AlignmentStrategy::kSameIds)
+          .value();
+  ReceiverService service({EmbeddedReceiver(), fuser.get(), pairing, **link, metrics}, {}, 1);
   const auto host = ServerHost::Start({.address = ParseAddress("127.0.0.1:0").value()},
                                       {{v1::Receiver::service_full_name(), &service}});
   ASSERT_TRUE(host.ok()) << host.status();
@@ -262,7 +272,9 @@ TEST_F(ClosedGateTest, TheFusedCacheIsTheSameBitsAsWithEveryTensor) {
                                         layers, CodecSpec::Parse(codec).value())
                                 .value();
       SharerCacheBuilder builder(layout, layers, 1, num_tokens, {});
-      EXPECT_TRUE(builder.SetRow(0, frame, num_tokens).ok());
+      std::vector<int32_t> slots(num_tokens);
+      std::iota(slots.begin(), slots.end(), 0);
+      EXPECT_TRUE(builder.SetRow(0, frame, slots).ok());
       return fuser->Fuse(builder.Build(), own).value();
     };
     const KvCache part = fused(LayersRead(*fuser));

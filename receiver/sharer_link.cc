@@ -19,6 +19,9 @@
 namespace qc2c {
 namespace {
 
+// A model card may carry a tokenizer.json, which has 34 MB for a vocabulary of 262,144.
+constexpr size_t kMaxCardBytes = size_t{64} << 20;
+
 absl::Status CheckCounts(const absl::StatusOr<uint64_t>& sharer_count, uint64_t receiver_count) {
   if (!sharer_count.ok()) return sharer_count.status();
   if (*sharer_count == receiver_count) return absl::OkStatus();
@@ -48,16 +51,11 @@ class GrpcSharerLink final : public SharerLink {
         stub_(v1::Sharer::NewStub(channel_)) {}
 
   absl::Status Describe() {
-    grpc::ClientContext context;
-    context.set_wait_for_ready(true);
-    SetTimeout(absl::FromChrono(options_.patience), &context);
-    absl::Status status = FromGrpcStatus(stub_->Describe(&context, {}, &card_));
-    if (absl::IsDeadlineExceeded(status)) {
-      status = absl::UnavailableError(absl::StrCat(
-          "no answer within ", absl::FormatDuration(absl::FromChrono(options_.patience))));
-    }
-    if (status.ok()) status = CheckFormatVersion(card_);
-    return Named(options_.address, status);
+    v1::DescribeRequest request;
+    RETURN_IF_ERROR(Describe(request));
+    if (card_.tokenizer_hash() == options_.known_tokenizer) return absl::OkStatus();
+    request.set_with_tokenizer(true);
+    return Describe(request);
   }
 
   const v1::ModelCard& card() const override { return card_; }
@@ -119,6 +117,19 @@ class GrpcSharerLink final : public SharerLink {
   }
 
  private:
+  absl::Status Describe(const v1::DescribeRequest& request) {
+    grpc::ClientContext context;
+    context.set_wait_for_ready(true);
+    SetTimeout(absl::FromChrono(options_.patience), &context);
+    absl::Status status = FromGrpcStatus(stub_->Describe(&context, request, &card_));
+    if (absl::IsDeadlineExceeded(status)) {
+      status = absl::UnavailableError(absl::StrCat(
+          "no answer within ", absl::FormatDuration(absl::FromChrono(options_.patience))));
+    }
+    if (status.ok()) status = CheckFormatVersion(card_);
+    return Named(options_.address, status);
+  }
+
   const SharerLinkOptions options_;
   const std::shared_ptr<grpc::Channel> channel_;
   const std::unique_ptr<v1::Sharer::Stub> stub_;
@@ -130,7 +141,8 @@ class GrpcSharerLink final : public SharerLink {
 absl::StatusOr<std::unique_ptr<SharerLink>> SharerLink::Connect(const SharerLinkOptions& options) {
   ASSIGN_OR_RETURN(const Address address, ParseAddress(options.address));
   ASSIGN_OR_RETURN(std::shared_ptr<grpc::Channel> channel,
-                   CreateChannel(address, {.access = options.access}));
+                   CreateChannel(address, {.max_receive_message_bytes = kMaxCardBytes,
+                                           .access = options.access}));
   auto link = std::make_unique<GrpcSharerLink>(options, std::move(channel));
   RETURN_IF_ERROR(link->Describe());
   return link;

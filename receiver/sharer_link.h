@@ -66,12 +66,14 @@ struct SharerLinkOptions {
   RemoteAccess access = RemoteAccess::kRefuse;
   std::chrono::milliseconds patience{30000};  // for the first answer
   std::chrono::milliseconds timeout{30000};   // for each call after it
+  uint64_t known_tokenizer = 0;  // hash of a tokenizer whose file the sharer need not send
 };
 
 // Thread-safe. Every error says which sharer it is about.
 class SharerLink {
  public:
-  // Waits for a sharer and asks it to describe itself. UNAVAILABLE if none answers in time.
+  // Waits for a sharer and asks it to describe itself: the card has its tokenizer's file unless
+  // that is known. UNAVAILABLE if none answers in time.
   static absl::StatusOr<std::unique_ptr<SharerLink>> Connect(const SharerLinkOptions& options);
   virtual ~SharerLink() = default;
 

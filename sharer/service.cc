@@ -7,12 +7,12 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "common/base/files.h"
 #include "common/base/status_macros.h"
 #include "common/rpc/byte_buffer.h"
 #include "common/rpc/metadata.h"
 #include "common/rpc/status.h"
 #include "common/serving/request_record.h"
+#include "common/text/text_files.h"
 #include "common/wire/peer_codecs.h"
 
 namespace qc2c {
@@ -84,9 +84,14 @@ grpc::ServerUnaryReactor* SharerService::Describe(grpc::CallbackServerContext* c
   DescribeCodecs(*card);
   absl::Status status;
   if (request->with_tokenizer()) {
-    absl::StatusOr<std::string> json = ReadFile(language_model_.folder / "tokenizer.json");
-    status = json.status();
-    if (json.ok()) card->set_tokenizer_json(*std::move(json));
+    absl::StatusOr<TextFiles> files = TextFiles::Load(language_model_.folder);
+    status = files.status();
+    if (files.ok()) {
+      card->set_tokenizer_json(std::move(files->tokenizer_json));
+      card->set_tokenizer_config_json(std::move(files->tokenizer_config_json));
+      card->set_special_tokens_map_json(std::move(files->special_tokens_map_json));
+      card->set_chat_template_jinja(std::move(files->chat_template_jinja));
+    }
   }
   record.Finish(status);
   reactor->Finish(ToGrpcStatus(status));
@@ -124,6 +129,7 @@ absl::Status SharerService::StartShare(const grpc::ByteBuffer& request,
   record->request.Note("question_id", share.question_id());
   record->request.Note("codec", record->codec);
   record->request.Note("tokens", share.ids_size());
+  if (!share.tokens().empty()) record->request.Note("wanted_tokens", share.tokens_size());
   job.cancelled = [writer] { return writer->cancelled(); };
   job.finish = [writer, record](absl::StatusOr<SharedCache> shared) {
     if (!shared.ok()) return writer->Finish(shared.status());

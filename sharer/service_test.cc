@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <limits>
+#include <numeric>
 #include <set>
 
 #include "common/base/files.h"
@@ -56,6 +57,8 @@ TEST(SharerServiceTest, DescribesItsModelAndSendsTheTokenizerIfAsked) {
               with_tokenizer
                   ? ReadFile(QC2C_SOURCE_DIR "/data/embedded/sharer-qwen2/tokenizer.json").value()
                   : "");
+    EXPECT_EQ(!card.tokenizer_config_json().empty(), with_tokenizer);
+    EXPECT_EQ(!card.chat_template_jinja().empty(), with_tokenizer);
   }
 }
 
@@ -101,6 +104,20 @@ INSTANTIATE_TEST_SUITE_P(
                      r.mutable_ids()->Assign(ids.begin(), ids.end());
                    },
                    "ids has 513 tokens", "512 positions"},
+        BadRequest{"AbsentToken", [](Request& r) { r.add_tokens(37); }, "tokens[0] is 37",
+                   "0 to 36"},
+        BadRequest{"UnorderedTokens",
+                   [](Request& r) {
+                     r.add_tokens(3);
+                     r.add_tokens(2);
+                   },
+                   "tokens[1] is 2", "ascending tokens"},
+        BadRequest{"RepeatedToken",
+                   [](Request& r) {
+                     r.add_tokens(3);
+                     r.add_tokens(3);
+                   },
+                   "tokens[1] is 3 after 3", "ascending tokens"},
         BadRequest{"NoLayers",
                    [](Request& r) {
                      r.clear_key_layers();
@@ -170,29 +187,82 @@ TEST(SharerServiceTest, ARequestOfGarbageIsRefusedAndTheNextOneIsServed) {
   EXPECT_EQ(good.messages().size(), 1u);
 }
 
-TEST(SharerServiceTest, AnFp32CacheIsTheModelsOwn) {
-  const std::vector<uint32_t> ids = MakeIds(48);  // a width that the sharer does not pad
-  ServedSharer sharer;
-  SharedReply reply(sharer.channel, MakeShareRequest("fp32", ids, {0, 3}));
+absl::StatusOr<KvFrame> ReadFp32Frame(SharedReply& reply, uint32_t num_tokens) {
   FrameReader reader({.model_fingerprint = EmbeddedSharer().model.fingerprint(),
                       .layout = EmbeddedSharer().model.config().Layout(),
                       .codec = CodecSpec::Parse("fp32").value(),
-                      .num_tokens = static_cast<uint32_t>(ids.size()),
+                      .num_tokens = num_tokens,
                       .layers = KvLayerSet::Both({0, 3})});
-  for (const std::string& message : reply.messages()) ASSERT_TRUE(reader.Add(message).ok());
-  const absl::StatusOr<KvFrame> frame = reader.Finish();
-  ASSERT_TRUE(frame.ok()) << frame.status();
+  for (const std::string& message : reply.messages()) EXPECT_TRUE(reader.Add(message).ok());
+  return reader.Finish();
+}
 
+// Layers 0 and 3 of the cache of `ids`, of the given tokens, without codec, wire or batch.
+void ExpectModelsOwn(const KvFrame& frame, const std::vector<uint32_t>& ids,
+                     const std::vector<int64_t>& wanted) {
   const TokenBatch tokens = TokenBatch::FromSequences({{ids.begin(), ids.end()}}, at::kCPU);
   const ForwardResult direct = EmbeddedSharer().model.Forward(tokens, nullptr).value();
-  for (const KvBlock& block : frame->blocks) {
+  for (const KvBlock& block : frame.blocks) {
     const auto& planes = block.half == Half::kKey ? direct.cache.keys : direct.cache.values;
-    const at::Tensor expected = planes[block.layer][0].transpose(0, 1).contiguous();  // [T, H, D]
-    const ByteSpan codes = frame->Codes(block);
+    const at::Tensor expected = planes[block.layer][0]
+                                    .transpose(0, 1)  // [T, H, D]
+                                    .index_select(0, at::tensor(wanted, at::kLong));
+    const ByteSpan codes = frame.Codes(block);
     ASSERT_EQ(codes.size(), expected.nbytes());
     EXPECT_EQ(std::memcmp(codes.data(), expected.data_ptr(), codes.size()), 0)
         << "layer " << block.layer;
   }
+}
+
+TEST(SharerServiceTest, AnFp32CacheIsTheModelsOwn) {
+  const std::vector<uint32_t> ids = MakeIds(48);  // a width that the sharer does not pad
+  ServedSharer sharer;
+  SharedReply reply(sharer.channel, MakeShareRequest("fp32", ids, {0, 3}));
+  const absl::StatusOr<KvFrame> frame = ReadFp32Frame(reply, 48);
+  ASSERT_TRUE(frame.ok()) << frame.status();
+  std::vector<int64_t> all(48);
+  std::iota(all.begin(), all.end(), 0);
+  ExpectModelsOwn(*frame, ids, all);
+}
+
+TEST(SharerServiceTest, OnlyTheWantedTokensTravelAndAreCounted) {
+  const std::vector<uint32_t> ids = MakeIds(48);
+  ServedSharer sharer;
+  v1::ShareRequest request = MakeShareRequest("fp32", ids, {0, 3});
+  for (const uint32_t token : {1u, 2u, 17u, 47u}) request.add_tokens(token);
+  SharedReply reply(sharer.channel, request);
+  const absl::StatusOr<KvFrame> frame = ReadFp32Frame(reply, 4);
+  ASSERT_TRUE(frame.ok()) << frame.status();
+  EXPECT_THAT(frame->positions, ElementsAre(0u, 1u, 2u, 3u));
+  ExpectModelsOwn(*frame, ids, {1, 2, 17, 47});
+}
+
+TEST(SharerServiceTest, TheSelectionActsOnTheWantedTokens) {
+  ServedSharer sharer;
+  v1::ShareRequest request = MakeShareRequest("int8,select=back,keep_tokens=2", kIds);
+  for (const uint32_t token : {1u, 2u, 17u, 30u}) request.add_tokens(token);
+  SharedReply selected(sharer.channel, request);
+  // The same two tokens, asked for by name.
+  v1::ShareRequest by_name = MakeShareRequest("int8", kIds);
+  for (const uint32_t token : {17u, 30u}) by_name.add_tokens(token);
+  SharedReply named(sharer.channel, by_name);
+  const v1::CacheChunk chunk = Parse(selected.messages()).at(0);
+  EXPECT_EQ(chunk.header().num_tokens(), 4u);
+  EXPECT_EQ(chunk.header().num_kept(), 2u);
+  const v1::CacheChunk same = Parse(named.messages()).at(0);
+  ASSERT_EQ(chunk.blocks_size(), same.blocks_size());
+  for (int i = 0; i < chunk.blocks_size(); ++i) {
+    EXPECT_EQ(chunk.blocks(i).SerializeAsString(), same.blocks(i).SerializeAsString());
+  }
+}
+
+TEST(SharerServiceTest, WantingEveryTokenGivesTheBytesOfWantingNoneByName) {
+  ServedSharer sharer;
+  v1::ShareRequest request = MakeShareRequest("int8", kIds);
+  SharedReply unnamed(sharer.channel, request);
+  for (uint32_t token = 0; token < kIds.size(); ++token) request.add_tokens(token);
+  SharedReply named(sharer.channel, request);
+  EXPECT_EQ(named.messages(), unnamed.messages());
 }
 
 TEST(SharerServiceTest, OnlyTheAskedHalvesOfTheAskedLayersTravel) {
@@ -276,6 +346,26 @@ TEST(SharerServiceTest, GeneratesWhatTheModelKnows) {
   EXPECT_EQ(reply.text(), "Boston");
   EXPECT_GE(reply.num_generated_tokens(), 1u);
   EXPECT_EQ(GetTxBytes(context).value(), reply.ByteSizeLong());
+}
+
+TEST(SharerServiceTest, PlainTextIsReadWithoutATemplate) {
+  ServedSharer sharer;
+  v1::GenerateRequest request;
+  request.mutable_prompt()->set_text("Which city does Iris Trizer");
+  request.mutable_prompt()->set_reply_prefix(" live in?");
+  request.set_max_new_tokens(1);
+  grpc::ClientContext context;
+  v1::GenerateReply reply;
+  ASSERT_TRUE(sharer.stub->Generate(&context, request, &reply).ok());
+  EXPECT_EQ(
+      reply.num_prompt_tokens(),
+      EmbeddedSharer().tokenizer.Encode("Which city does Iris Trizer live in?").value().size());
+
+  request.mutable_prompt()->add_messages()->set_content("Who?");
+  grpc::ClientContext both;
+  const grpc::Status status = sharer.stub->Generate(&both, request, &reply);
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_THAT(status.error_message(), HasSubstr("prompt has text and messages"));
 }
 
 TEST(SharerServiceTest, ABadGenerateRequestIsRefusedByName) {

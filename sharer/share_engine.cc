@@ -14,6 +14,22 @@
 namespace qc2c {
 namespace {
 
+// Whether the request's field tokens ascends and names tokens that there are.
+absl::Status CheckTokens(const v1::ShareRequest& request) {
+  const auto& tokens = request.tokens();
+  for (int i = 0; i < tokens.size(); ++i) {
+    if (tokens[i] >= static_cast<uint32_t>(request.ids_size())) {
+      return absl::InvalidArgumentError(absl::StrCat("tokens[", i, "] is ", tokens[i],
+                                                     ": expected 0 to ", request.ids_size() - 1));
+    }
+    if (i > 0 && tokens[i] <= tokens[i - 1]) {
+      return absl::InvalidArgumentError(absl::StrCat("tokens[", i, "] is ", tokens[i], " after ",
+                                                     tokens[i - 1], ": expected ascending tokens"));
+    }
+  }
+  return absl::OkStatus();
+}
+
 absl::Status CheckIds(const v1::ShareRequest& request, const LanguageModel& language_model) {
   const ModelConfig& config = language_model.model.config();
   if (request.ids().empty()) {
@@ -32,6 +48,18 @@ absl::Status CheckIds(const v1::ShareRequest& request, const LanguageModel& lang
     }
   }
   return absl::OkStatus();
+}
+
+// The given tokens of row `row`, as a cache of one row.
+KvCache TokensOfRow(const KvCache& cache, int64_t row, const std::vector<int64_t>& tokens) {
+  const at::Tensor index = at::tensor(tokens, at::kLong).to(cache.valid.device());
+  const auto select = [&](const at::Tensor& tensor) {  // [B, H, S, D]
+    return tensor.narrow(0, row, 1).index_select(2, index);
+  };
+  KvCache selected;
+  for (const at::Tensor& keys : cache.keys) selected.keys.push_back(select(keys));
+  for (const at::Tensor& values : cache.values) selected.values.push_back(select(values));
+  return selected;
 }
 
 // A question gives the same bytes whatever shares its batch. What could make a difference is how
@@ -60,6 +88,8 @@ absl::StatusOr<ShareJob> MakeShareJob(const LanguageModel& language_model,
   ShareJob job;
   ASSIGN_OR_RETURN(job.codec, CodecFromProto(request.codec()));
   job.ids.assign(request.ids().begin(), request.ids().end());
+  RETURN_IF_ERROR(CheckTokens(request));
+  job.tokens.assign(request.tokens().begin(), request.tokens().end());
   job.layers = {.keys = {request.key_layers().begin(), request.key_layers().end()},
                 .values = {request.value_layers().begin(), request.value_layers().end()}};
   RETURN_IF_ERROR(job.layers.Validate(language_model.model.config().Layout()));
@@ -134,7 +164,11 @@ absl::StatusOr<SharedCache> ShareEngine::Encode(const ShareJob& job, const KvCac
   // All layers: a selection by norm reads more than is sent.
   std::vector<int32_t> layers(layout.num_layers);
   std::iota(layers.begin(), layers.end(), 0);
-  const KvCacheView view = ViewOfRow(cache, row, job.num_tokens(), layers, layout);
+  KvCache wanted;
+  if (!job.tokens.empty()) wanted = TokensOfRow(cache, row, job.tokens);
+  const KvCacheView view = job.tokens.empty()
+                               ? ViewOfRow(cache, row, job.num_tokens(), layers, layout)
+                               : ViewOfRow(wanted, 0, job.num_wanted(), layers, layout);
   ASSIGN_OR_RETURN(KvFrame frame, EncodeCache(view, job.layers, job.codec));
   frame.model_fingerprint = language_model_.model.fingerprint();
   SharedCache shared;

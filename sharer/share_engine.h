@@ -27,7 +27,8 @@ struct SharedCache {
 };
 
 struct ShareJob {
-  std::vector<int32_t> ids;  // checked against the model
+  std::vector<int32_t> ids;     // checked against the model
+  std::vector<int64_t> tokens;  // indices into ids: whose cache is sent; empty: of all
   CodecSpec codec;
   KvLayerSet layers;
   uint32_t chunk_bytes = 0;
@@ -37,11 +38,12 @@ struct ShareJob {
   Clock::time_point arrived = Clock::now();
 
   int64_t num_tokens() const { return static_cast<int64_t>(ids.size()); }
+  int64_t num_wanted() const { return static_cast<int64_t>(tokens.size()); }
 };
 
 // Turns a request into a job without its callbacks. INVALID_ARGUMENT or FAILED_PRECONDITION naming
-// the field: ids empty, outside the vocabulary or beyond the context, layers not ascending or not
-// there, codec, chunk_bytes, another model.
+// the field: ids empty, outside the vocabulary or beyond the context, tokens or layers not
+// ascending or not there, codec, chunk_bytes, another model.
 absl::StatusOr<ShareJob> MakeShareJob(const LanguageModel& language_model,
                                       const v1::ShareRequest& request,
                                       uint32_t default_chunk_bytes);

@@ -43,29 +43,40 @@ absl::Status AsFileError(const absl::Status& status) {
   return absl::IsInvalidArgument(status) ? absl::DataLossError(status.message()) : status;
 }
 
-absl::StatusOr<std::vector<int32_t>> LanguageModel::Tokenize(const v1::Prompt& prompt,
-                                                             int64_t num_new_tokens) const {
+absl::StatusOr<std::string> LanguageModel::Render(const v1::Prompt& prompt) const {
+  if (!prompt.text().empty()) {
+    if (prompt.messages().empty()) return prompt.text() + prompt.reply_prefix();
+    return absl::InvalidArgumentError("prompt has text and messages: expected one of them");
+  }
   if (prompt.messages().empty()) {
-    return absl::InvalidArgumentError("prompt.messages is empty: expected at least one message");
+    return absl::InvalidArgumentError(
+        "prompt.messages is empty: expected at least one message, or text");
   }
   std::vector<ChatMessage> messages;
   for (const v1::ChatMessage& message : prompt.messages()) {
     messages.push_back({message.role(), message.content()});
   }
   ASSIGN_OR_RETURN(
-      std::string text,
+      const std::string text,
       chat_template.Render(messages, RenderOptions{.add_generation_prompt = true,
                                                    .enable_thinking = prompt.enable_thinking()}));
-  text += prompt.reply_prefix();
-  ASSIGN_OR_RETURN(std::vector<int32_t> ids, tokenizer.Encode(text));
+  return text + prompt.reply_prefix();
+}
+
+absl::StatusOr<std::vector<int32_t>> LanguageModel::Tokenize(const v1::Prompt& prompt,
+                                                             int64_t num_new_tokens) const {
+  ASSIGN_OR_RETURN(const std::string text, Render(prompt));
+  ASSIGN_OR_RETURN(std::vector<int32_t> ids, tokenizer.Encode(text, SpecialTokensOf(prompt)));
   if (ids.empty()) return absl::InvalidArgumentError("the prompt has no tokens");
-  const int64_t needed = static_cast<int64_t>(ids.size()) + num_new_tokens;
-  if (needed > model.config().max_positions) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "the prompt has ", ids.size(), " tokens and the answer may take ", num_new_tokens,
-        ": more than the ", model.config().max_positions, " positions of model '", name, "'"));
-  }
+  RETURN_IF_ERROR(CheckLength(static_cast<int64_t>(ids.size()), num_new_tokens));
   return ids;
+}
+
+absl::Status LanguageModel::CheckLength(int64_t num_prompt_tokens, int64_t num_new_tokens) const {
+  if (num_prompt_tokens + num_new_tokens <= model.config().max_positions) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(
+      "the prompt has ", num_prompt_tokens, " tokens and the answer may take ", num_new_tokens,
+      ": more than the ", model.config().max_positions, " positions of model '", name, "'"));
 }
 
 v1::ModelCard LanguageModel::Card() const {

@@ -26,11 +26,19 @@ struct LanguageModel {
   static absl::StatusOr<LanguageModel> Load(const std::filesystem::path& folder,
                                             const ModelOptions& options);
 
-  // The prompt's token ids: the rendered template, then the reply prefix. INVALID_ARGUMENT if it is
-  // empty, or if it and `num_new_tokens` do not fit into the model's context (both numbers are
-  // named).
+  // What the model reads: the rendered template or the plain text, then the reply prefix.
+  // INVALID_ARGUMENT if there is neither or both.
+  absl::StatusOr<std::string> Render(const v1::Prompt& prompt) const;
+  // A template writes its special tokens itself; to plain text the tokenizer adds its own (BOS).
+  static SpecialTokens SpecialTokensOf(const v1::Prompt& prompt) {
+    return prompt.text().empty() ? SpecialTokens::kAsWritten : SpecialTokens::kAdd;
+  }
+  // The token ids of Render. INVALID_ARGUMENT if there are none, or if they and `num_new_tokens` do
+  // not fit into the model's context (both numbers are named).
   absl::StatusOr<std::vector<int32_t>> Tokenize(const v1::Prompt& prompt,
                                                 int64_t num_new_tokens) const;
+  // INVALID_ARGUMENT as for Tokenize.
+  absl::Status CheckLength(int64_t num_prompt_tokens, int64_t num_new_tokens) const;
 
   // Layout, hashes and sizes; device and dtype in words. Without the tokenizer's file.
   v1::ModelCard Card() const;

@@ -1,0 +1,42 @@
+// MODE_PREFIX: contexts that only the sharer has read become the caches that the receiver goes on
+// from. Keys come rotated to their positions from 0, which is where the contexts stand.
+#include <algorithm>
+#include <vector>
+
+#include "receiver/answer_batch.h"
+
+namespace qc2c {
+
+void AnswerBatch::RunPrefixed() {
+  AskSharer();
+  GatherRows();
+  TakeCaches();
+  PlacePrefixes();
+  Prefill();
+  Answer();
+}
+
+void AnswerBatch::PlacePrefixes() {
+  std::vector<int64_t> lengths;  // pruned tokens keep their positions
+  for (const AnswerState* question : rows_) {
+    const bool is_degraded = question->cache_source == AnswerState::Source::kNone;
+    lengths.push_back(is_degraded ? 0 : static_cast<int64_t>(question->job.reading.slots.size()));
+  }
+  if (std::ranges::none_of(lengths, [](int64_t length) { return length > 0; })) return;
+  const Model& model = parts_.language_model.model;
+  SharerCacheBuilder builder(model.config().Layout(), layers_, static_cast<int64_t>(rows_.size()),
+                             *std::ranges::max_element(lengths), model.options());
+  for (size_t row = 0; row < rows_.size(); ++row) {
+    PlaceCache(*rows_[row], static_cast<int64_t>(row), builder);
+  }
+  SharerCache placed = builder.Build();
+  cache_.keys = std::move(placed.keys);
+  cache_.values = std::move(placed.values);
+  cache_.valid = std::move(placed.selected);
+  cache_.positions = at::arange(cache_.valid.size(1), cache_.valid.options().dtype(at::kLong))
+                         .expand_as(cache_.valid);
+  cache_.lengths = at::tensor(lengths, at::kLong).to(model.options().device);
+  DropEndedRows();
+}
+
+}  // namespace qc2c

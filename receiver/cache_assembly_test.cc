@@ -1,0 +1,67 @@
+#include "receiver/cache_assembly.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace qc2c {
+namespace {
+
+using testing::HasSubstr;
+
+constexpr KvLayout kLayout{.num_layers = 1, .num_kv_heads = 1, .head_dim = 2};
+
+// An fp32 frame of three tokens of which `codec` sends some: token t has the key (t + 1, 0).
+KvFrame FrameOf(const std::string& codec) {
+  at::Tensor keys = at::zeros({3, 1, 2});
+  keys.select(2, 0).copy_(at::arange(1, 4).view({3, 1}));
+  const at::Tensor values = keys + 10;
+  const KvCacheView view{.layout = kLayout,
+                         .num_tokens = 3,
+                         .dtype = DType::kFp32,
+                         .device = DeviceType::kCpu,
+                         .keys = {{keys.data_ptr(), 2, 2}},
+                         .values = {{values.data_ptr(), 2, 2}}};
+  return EncodeCache(view, KvLayerSet::Both({0}), CodecSpec::Parse(codec).value()).value();
+}
+
+// Row 0's keys at each slot, -1 where the slot is not selected.
+std::vector<float> KeysOf(const SharerCacheBuilder& builder) {
+  const SharerCache cache = builder.Build();
+  std::vector<float> keys;
+  for (int64_t slot = 0; slot < cache.selected.size(1); ++slot) {
+    const bool is_selected = cache.selected[0][slot].item<bool>();
+    keys.push_back(is_selected ? cache.keys[0][0][0][slot][0].item<float>() : -1);
+  }
+  return keys;
+}
+
+class SharerCacheBuilderTest : public testing::Test {
+ protected:
+  SharerCacheBuilder builder_{kLayout, KvLayerSet::Both({0}), /*batch_size=*/1, /*num_slots=*/5,
+                              ModelOptions{}};
+};
+
+TEST_F(SharerCacheBuilderTest, EachSlotGetsTheTokenThatItTakesAndSeveralMayTakeOne) {
+  ASSERT_TRUE(builder_.SetRow(0, FrameOf("fp32"), {2, 0, -1, 0}).ok());
+  EXPECT_THAT(KeysOf(builder_), testing::ElementsAre(3, 1, -1, 1, -1));
+}
+
+TEST_F(SharerCacheBuilderTest, ASlotWhoseTokenWasNotSentStaysUnselected) {
+  ASSERT_TRUE(builder_.SetRow(0, FrameOf("fp32,select=back,keep_tokens=2"), {0, 1, 2}).ok());
+  EXPECT_THAT(KeysOf(builder_), testing::ElementsAre(-1, 2, 3, -1, -1));
+}
+
+TEST_F(SharerCacheBuilderTest, ARowWithoutAnyTokenIsRefused) {
+  const absl::Status status =
+      builder_.SetRow(0, FrameOf("fp32,select=back,keep_tokens=1"), {0, 1, -1});
+  EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("none of the 1 sent tokens"));
+}
+
+TEST_F(SharerCacheBuilderTest, AZeroRowIsSelectedAsFarAsItGoes) {
+  builder_.SetZeroRow(0, 3);
+  EXPECT_THAT(KeysOf(builder_), testing::ElementsAre(0, 0, 0, -1, -1));
+}
+
+}  // namespace
+}  // namespace qc2c
