@@ -1,16 +1,22 @@
 #include "common/codec/absmax.h"
 
+#include <limits>
+
 #include "common/codec/vector_clones.h"
 
 namespace qc2c {
 namespace {
 
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+
 // The loops over values; the arrays do not overlap, which lets them be vectorised.
 QC2C_VECTOR_CLONES void QuantizeRow(const float* __restrict values, const float* __restrict scales,
                                     size_t num, float qmax, uint8_t* __restrict codes) {
   for (size_t d = 0; d < num; ++d) {
-    const int32_t code = AbsmaxCode(values[d], scales[d], qmax);
-    codes[d] = static_cast<uint8_t>(scales[d] > 0.0f ? code : 0);
+    // Over infinity every value is 0: to choose the divisor vectorises, to choose the code does
+    // not.
+    const float divisor = scales[d] > 0.0f ? scales[d] : kInfinity;
+    codes[d] = static_cast<uint8_t>(AbsmaxCode(values[d], divisor, qmax));
   }
 }
 
