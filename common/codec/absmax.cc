@@ -9,24 +9,43 @@ namespace {
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
-// The loops over values; the arrays do not overlap, which lets them be vectorised.
-QC2C_VECTOR_CLONES void QuantizeRow(const float* __restrict values, const float* __restrict scales,
-                                    size_t num, float qmax, uint8_t* __restrict codes) {
+// The loops over values; the arrays do not overlap, and the step is a constant, which lets them be
+// vectorised. Over infinity every value is 0: to choose the divisor vectorises, to choose the code
+// does not.
+template <size_t kStep>
+inline void QuantizeStep(const float* __restrict values, const float* __restrict scales, size_t num,
+                         float qmax, uint8_t* __restrict codes) {
   for (size_t d = 0; d < num; ++d) {
-    // Over infinity every value is 0: to choose the divisor vectorises, to choose the code does
-    // not.
-    const float divisor = scales[d] > 0.0f ? scales[d] : kInfinity;
-    codes[d] = static_cast<uint8_t>(AbsmaxCode(values[d], divisor, qmax));
+    const float scale = scales[d * kStep];
+    codes[d] = static_cast<uint8_t>(AbsmaxCode(values[d], scale > 0.0f ? scale : kInfinity, qmax));
   }
 }
 
-// `unused` is 8 - bits: what a code is shifted by to bring its sign to the top.
-QC2C_VECTOR_CLONES void DequantizeRow(const uint8_t* __restrict codes,
-                                      const float* __restrict scales, size_t num, int unused,
-                                      float* __restrict values) {
+QC2C_VECTOR_CLONES void QuantizeRow(const float* __restrict values, const ScaleSpan& scales,
+                                    size_t num, float qmax, uint8_t* __restrict codes) {
+  if (scales.step == 0) {
+    QuantizeStep<0>(values, scales.scales, num, qmax, codes);
+  } else {
+    QuantizeStep<1>(values, scales.scales, num, qmax, codes);
+  }
+}
+
+// `shift` brings the sign of a code to the top.
+template <size_t kStep>
+inline void DequantizeStep(const uint8_t* __restrict codes, const float* __restrict scales,
+                           size_t num, int shift, float* __restrict values) {
   for (size_t d = 0; d < num; ++d) {
-    const int32_t high = static_cast<int32_t>(static_cast<uint32_t>(codes[d]) << (24 + unused));
-    values[d] = static_cast<float>(high >> (24 + unused)) * scales[d];
+    const int32_t high = static_cast<int32_t>(static_cast<uint32_t>(codes[d]) << shift);
+    values[d] = static_cast<float>(high >> shift) * scales[d * kStep];
+  }
+}
+
+QC2C_VECTOR_CLONES void DequantizeRow(const uint8_t* __restrict codes, const ScaleSpan& scales,
+                                      size_t num, int shift, float* __restrict values) {
+  if (scales.step == 0) {
+    DequantizeStep<0>(codes, scales.scales, num, shift, values);
+  } else {
+    DequantizeStep<1>(codes, scales.scales, num, shift, values);
   }
 }
 
@@ -36,13 +55,13 @@ class AbsmaxScheme final : public ScaledScheme {
       : ScaledScheme(scheme, name, bits, AbsmaxRule(bits)) {}
 
  private:
-  void Quantize(const float* values, const float* scales, size_t num,
+  void Quantize(const float* values, const ScaleSpan& scales, size_t num,
                 uint8_t* codes) const override {
     QuantizeRow(values, scales, num, static_cast<float>(MaxCode(bits_per_value())), codes);
   }
-  void Dequantize(const uint8_t* codes, const float* scales, size_t num,
+  void Dequantize(const uint8_t* codes, const ScaleSpan& scales, size_t num,
                   float* values) const override {
-    DequantizeRow(codes, scales, num, 8 - bits_per_value(), values);
+    DequantizeRow(codes, scales, num, 32 - bits_per_value(), values);
   }
 };
 

@@ -9,12 +9,23 @@
 namespace qc2c {
 namespace {
 
-// Counts one threshold; the arrays do not overlap, which lets the loop be vectorised.
-QC2C_VECTOR_CLONES void CountThreshold(const float* __restrict values,
-                                       const float* __restrict scales, size_t num, float threshold,
-                                       uint8_t* __restrict codes) {
+// Counts one threshold; the arrays do not overlap, and the step is a constant, which lets the loop
+// be vectorised.
+template <size_t kStep>
+inline void CountStep(const float* __restrict values, const float* __restrict scales, size_t num,
+                      float threshold, uint8_t* __restrict codes) {
   for (size_t d = 0; d < num; ++d) {
-    codes[d] = static_cast<uint8_t>(codes[d] + (values[d] >= threshold * scales[d] ? 1 : 0));
+    const int above = values[d] >= threshold * scales[d * kStep] ? 1 : 0;
+    codes[d] = static_cast<uint8_t>(codes[d] + above);
+  }
+}
+
+QC2C_VECTOR_CLONES void CountThreshold(const float* __restrict values, const ScaleSpan& scales,
+                                       size_t num, float threshold, uint8_t* __restrict codes) {
+  if (scales.step == 0) {
+    CountStep<0>(values, scales.scales, num, threshold, codes);
+  } else {
+    CountStep<1>(values, scales.scales, num, threshold, codes);
   }
 }
 
@@ -24,19 +35,23 @@ class LevelScheme final : public ScaledScheme {
       : ScaledScheme(scheme, name, static_cast<int>(table.bits), table.rule), table_(table) {}
 
  private:
-  void Quantize(const float* values, const float* scales, size_t num,
+  void Quantize(const float* values, const ScaleSpan& scales, size_t num,
                 uint8_t* codes) const override {
     std::fill(codes, codes + num, uint8_t{0});
     for (uint32_t i = 0; i + 1 < table_.num_levels(); ++i) {
       CountThreshold(values, scales, num, table_.thresholds[i], codes);
     }
     const auto zero = static_cast<uint8_t>(table_.ZeroCode());
-    for (size_t d = 0; d < num; ++d) codes[d] = scales[d] > 0.0f ? codes[d] : zero;
+    for (size_t d = 0; d < num; ++d) {
+      codes[d] = scales.scales[d * scales.step] > 0.0f ? codes[d] : zero;
+    }
   }
 
-  void Dequantize(const uint8_t* codes, const float* scales, size_t num,
+  void Dequantize(const uint8_t* codes, const ScaleSpan& scales, size_t num,
                   float* values) const override {
-    for (size_t d = 0; d < num; ++d) values[d] = table_.levels[codes[d]] * scales[d];
+    for (size_t d = 0; d < num; ++d) {
+      values[d] = table_.levels[codes[d]] * scales.scales[d * scales.step];
+    }
   }
 
   const LevelTable& table_;

@@ -143,24 +143,23 @@ RowScales::RowScales(const Scaling& scaling, int32_t num_heads, int32_t head_dim
   for (size_t i = 0; i < shared_.size(); ++i) shared_[i] = LoadScale(scales, i, scaling.type);
 }
 
-const float* RowScales::Of(size_t token, int32_t head) {
+ScaleSpan RowScales::Of(size_t token, int32_t head) {
   const size_t first = ScaleIndex(scaling_, token, head, 0, num_heads_, head_dim_);
   switch (scaling_.axis) {
     case Axis::kPerChannel:
-      return shared_.data() + first;
+      return {shared_.data() + first, 1};
     case Axis::kGroup:
       for (int32_t d = 0; d < head_dim_; d += static_cast<int32_t>(scaling_.group_size)) {
         const int32_t end = std::min<int32_t>(d + scaling_.group_size, head_dim_);
         std::fill(row_.begin() + d, row_.begin() + end,
                   LoadScale(scales_, first + d / scaling_.group_size, scaling_.type));
       }
-      return row_.data();
+      return {row_.data(), 1};
     case Axis::kPerToken:
-      std::ranges::fill(row_, LoadScale(scales_, first, scaling_.type));
-      return row_.data();
+      row_[0] = LoadScale(scales_, first, scaling_.type);
+      return {row_.data(), 0};
     default:
-      std::ranges::fill(row_, shared_[first]);
-      return row_.data();
+      return {shared_.data() + first, 0};
   }
 }
 

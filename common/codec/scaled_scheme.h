@@ -23,14 +23,20 @@ float ScaleOf(const ScaleRule& rule, float total, uint64_t num, ScaleType type);
 // Scales in a frame: little-endian, `index` counts scales.
 float LoadScale(ByteSpan scales, size_t index, ScaleType type);
 
-// The scales of a block by row, a value each.
+// The scales of a row: that of value d is scales[d * step], step being 0 (one for all) or 1.
+struct ScaleSpan {
+  const float* scales;
+  size_t step;
+};
+
+// The scales of a block by row.
 class RowScales {
  public:
   // `scales` may still be written after this for an axis whose scales follow tokens.
   RowScales(const Scaling& scaling, int32_t num_heads, int32_t head_dim, ByteSpan scales);
 
-  // D scales for row (token, head), until the next call.
-  const float* Of(size_t token, int32_t head);
+  // Those of row (token, head), until the next call.
+  ScaleSpan Of(size_t token, int32_t head);
 
  private:
   const Scaling scaling_;
@@ -58,11 +64,11 @@ class ScaledScheme : public SchemeCoder {
                    const BlockRows& rows) const final;
 
  private:
-  // Value i is divided by scales[i], which is 0 or normal; the low bits() of a code are kept.
-  virtual void Quantize(const float* values, const float* scales, size_t num,
+  // Scales are 0 or normal; the low bits_per_value() bits of a code are kept.
+  virtual void Quantize(const float* values, const ScaleSpan& scales, size_t num,
                         uint8_t* codes) const = 0;
-  // Any codes of bits() bits; any scales.
-  virtual void Dequantize(const uint8_t* codes, const float* scales, size_t num,
+  // Any codes of that width; any scales.
+  virtual void Dequantize(const uint8_t* codes, const ScaleSpan& scales, size_t num,
                           float* values) const = 0;
 
   const Scheme scheme_;
