@@ -93,10 +93,16 @@ absl::StatusOr<std::unique_ptr<DaemonPair>> DaemonPair::Start(const DaemonPairOp
   const std::string metered_address = absl::StrCat("unix:", folder, "/metered.sock");
   ASSIGN_OR_RETURN(pair->meter_,
                    SocketMeter::Start(folder + "/metered.sock", folder + "/sharer.sock"));
-  const std::vector<std::string> common = {"--device",  options.device,
-                                           "--dtype",   options.dtype,
-                                           "--threads", absl::StrCat(options.threads),
-                                           "--metrics", "127.0.0.1:0"};
+  std::vector<std::string> common = {"--device",    options.device, "--dtype",
+                                     options.dtype, "--threads",    absl::StrCat(options.threads),
+                                     "--metrics",   "127.0.0.1:0"};
+  if (options.max_batch_size > 0) {
+    // Room for so many prompts of the usual length.
+    constexpr int kTokensAPrompt = 256;
+    common.insert(common.end(),
+                  {"--max-batch-size", absl::StrCat(options.max_batch_size), "--max-batch-tokens",
+                   absl::StrCat(options.max_batch_size * kTokensAPrompt)});
+  }
   const std::filesystem::path sharer_log = options.logs / "qc2c-sharer.log";
   const std::filesystem::path receiver_log = options.logs / "qc2c-receiver.log";
   const uint64_t sharer_offset = SizeOf(sharer_log);

@@ -18,6 +18,7 @@ struct DaemonPairOptions {
   std::string device = "cpu";
   std::string dtype = "fp32";
   int threads = 1;             // of each daemon
+  int max_batch_size = 0;      // questions that each daemon computes together; 0: its default
   std::filesystem::path logs;  // where qc2c-sharer.log and qc2c-receiver.log are appended to
 };
 

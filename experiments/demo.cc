@@ -62,6 +62,7 @@ absl::Status RunWithDaemons(const DemoOptions& options, const Recipe& recipe, co
                                                           .device = options.device,
                                                           .dtype = options.dtype,
                                                           .threads = options.threads,
+                                                          .max_batch_size = options.max_batch_size,
                                                           .logs = run.folder / "logs"}));
   run.ask.socket_bytes = [&] { return daemons->socket_bytes().both(); };
   ASSIGN_OR_RETURN(const auto client, ReceiverClient::Create(daemons->receiver_address()));

@@ -16,6 +16,7 @@ struct DemoOptions {
   std::string device = "cpu";
   std::string dtype = "fp32";
   int threads = 1;         // of each daemon
+  int max_batch_size = 0;  // questions that each daemon computes together; 0: its default
   uint64_t limit = 0;      // of the questions of each file; 0: all
   uint32_t in_flight = 0;  // 0: the recipe's
   std::string python = "python3";

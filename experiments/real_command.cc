@@ -49,8 +49,10 @@ absl::Status FetchMissing(const DemoOptions& options) {
   ASSIGN_OR_RETURN(const Pair pair, recipe.FindPair(options.pair));
   const std::set<std::string> missing = Missing(recipe, pair);
   if (missing.empty()) return absl::OkStatus();
-  ASSIGN_OR_RETURN(const int status,
-                   Fetch({.python = options.python, .names = {missing.begin(), missing.end()}}));
+  // The fusers were trained between the weights in the packages; the authors' own are finer.
+  ASSIGN_OR_RETURN(const int status, Fetch({.python = options.python,
+                                            .names = {missing.begin(), missing.end()},
+                                            .source = "packages"}));
   if (status == 0) return absl::OkStatus();
   return absl::UnavailableError(
       absl::StrCat("could not fetch ", absl::StrJoin(missing, ", "), "; see above"));
@@ -63,6 +65,8 @@ absl::Status Real(DemoOptions options, const std::string& command_line) {
   const bool has_gpu = std::filesystem::exists("/dev/nvidia0", error);
   if (options.device == "auto") options.device = has_gpu ? "cuda" : "cpu";
   const bool on_gpu = absl::StartsWith(options.device, "cuda");
+  // A GPU is kept busy by many questions at once, a few cores by few.
+  if (options.max_batch_size == 0) options.max_batch_size = on_gpu ? 64 : 8;
   if (options.dtype == "auto") options.dtype = on_gpu ? "bf16" : "fp32";
   RETURN_IF_ERROR(FetchMissing(options));
   return RunDemo(options, command_line);
@@ -91,6 +95,10 @@ void AddRealCommand(CLI::App& app, const std::string& command_line) {
       ->add_option("--in-flight", options->in_flight,
                    "questions asked at a time (default: the recipe's)")
       ->check(CLI::Range(1, 1 << 16));
+  command
+      ->add_option("--max-batch-size", options->max_batch_size,
+                   "questions that each daemon computes together (0: 64 on a GPU, 8 otherwise)")
+      ->check(CLI::Range(0, 4096));
   AddPythonFlag(*command, options->python);
   command->callback(
       [options, command_line] { ExitUnlessOk("real", Real(*options, command_line)); });
