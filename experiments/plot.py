@@ -34,11 +34,11 @@ SCHEME_COLOURS = {
     "fp8_e4m3": "#CC79A7",
     "int8": "#009E73",
     "int4": "#D55E00",
-    "int3": "#CC79A7",
-    "int2": "#7F3C8D",
-    "int2_lloyd": "#A5638F",
-    "nf4": "#B8860B",
-    "binary": "#000000",
+    "int3": "#882255",
+    "int2": "#332288",
+    "int2_lloyd": "#AA4499",
+    "nf4": "#999933",
+    "binary": "#661100",
 }
 OTHER_SCHEME = "#7F7F7F"
 SELECTION_MARKERS = {"all": "o", "back": "<", "front": ">", "key_norm": "D", "value_norm": "s"}
