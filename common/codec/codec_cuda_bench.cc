@@ -87,14 +87,15 @@ void Kernels(benchmark::State& state, Direction direction, const std::string& co
       EncodeCache(cache.view, BenchLayers(), CodecSpec::Parse(codec).value()).value();
   const std::vector<CudaBlock> table = BlockTable(frame, cache.view);
   CudaBuffer device_table(CudaMemory::kDevice), data(CudaMemory::kDevice),
-      marks(CudaMemory::kDevice);
+      marks(CudaMemory::kDevice), totals(CudaMemory::kDevice);
   CudaBlocks blocks = BlocksOf(frame, cache.view, table);
   const size_t table_bytes = table.size() * sizeof(CudaBlock);
   blocks.blocks = reinterpret_cast<CudaBlock*>(Allocate(device_table, table_bytes));
   blocks.data = Allocate(data, frame.data.size());
-  const size_t mark_bytes = table.size() * (1 + blocks.num_heads) * sizeof(uint32_t);
+  const size_t mark_bytes = table.size() * sizeof(uint32_t);
   blocks.faults = reinterpret_cast<uint32_t*>(Allocate(marks, mark_bytes));
-  blocks.group_max = blocks.faults + table.size();
+  const size_t total_bytes = table.size() * blocks.num_tokens * blocks.num_heads * sizeof(float);
+  blocks.row_totals = reinterpret_cast<float*>(Allocate(totals, total_bytes));
   Check(cudaMemcpy(device_table.data(), table.data(), table_bytes, cudaMemcpyHostToDevice) ==
                 cudaSuccess &&
             cudaMemcpy(data.data(), frame.data.data(), frame.data.size(), cudaMemcpyHostToDevice) ==
