@@ -73,7 +73,9 @@ def drop_held_out(rows, held_out):
 
 def letter_questions(folder):
     names = ("openbookqa", "arc_challenge", "arc_easy", "commonsenseqa", "sciq")
-    return [row for path in named(find_split(folder, "train"), names) for row in read_questions(path)]
+    return [
+        row for path in named(find_split(folder, "train"), names) for row in read_questions(path)
+    ]
 
 
 def fact_questions(folder):
@@ -96,6 +98,10 @@ def four_options(row, letter, rng):
     return options, LETTERS[options.index(right)]
 
 
+def choice_lines(options):
+    return "".join(f"{key}. {text}\n" for key, text in zip(LETTERS, options, strict=False))
+
+
 class LetterStyle:
     questions = staticmethod(letter_questions)
 
@@ -104,8 +110,7 @@ class LetterStyle:
 
     def make(self, row, options, answer):
         """Context of the sharer, shared prompt, and how the document ends."""
-        choices = "".join(f"{key}. {text}\n" for key, text in zip(LETTERS, options))
-        message = PROMPT.format(question=row["question"], choices=choices)
+        message = PROMPT.format(question=row["question"], choices=choice_lines(options))
         prompt = self.tokenizer.apply_chat_template(
             [{"role": "user", "content": message}],
             tokenize=False,
@@ -122,9 +127,8 @@ class FactStyle:
         self.tokenizer = tokenizer
 
     def make(self, row, options, answer):
-        choices = "".join(f"{key}. {text}\n" for key, text in zip(LETTERS, options))
         fact = " ".join(row["fact"].split()[:FACT_WORDS])
-        prompt = FACT_PROMPT.format(question=row["question"], choices=choices)
+        prompt = FACT_PROMPT.format(question=row["question"], choices=choice_lines(options))
         return (
             FACT_CONTEXT.format(fact=fact),
             prompt,
@@ -233,7 +237,9 @@ def main():
     if flags.check_out:
         checks = []
         for path in named(find_split(flags.data, "validation"), ("openbookqa", "arc_challenge")):
-            rows = [row for row in read_questions(path) if flags.style == "letter" or row.get("fact")]
+            rows = [
+                row for row in read_questions(path) if flags.style == "letter" or row.get("fact")
+            ]
             kind = path.name.split("_validation")[0]
             checks += [{"kind": kind, **document} for document in documents_of(rows)[0]]
         write_documents(flags.check_out, checks)

@@ -192,9 +192,7 @@ def select(cache, codec):
         front = min(codec.get("sinks", 4), kept)
         return np.r_[:front, num_tokens - kept + front : num_tokens]
     half = 0 if selection == "key_norm" else 1
-    score = (
-        np.linalg.norm(cache[half].astype(np.float64), axis=-1).mean(axis=-1).sum(axis=0)
-    )
+    score = np.linalg.norm(cache[half].astype(np.float64), axis=-1).mean(axis=-1).sum(axis=0)
     return np.sort(np.argsort(-score, kind="stable")[:kept])
 
 
@@ -273,7 +271,9 @@ def frame(cache, key_layers, value_layers, codec, chunk_bytes=1 << 20):
     )
     digest = xxhash.xxh3_64()
     digest.update(
-        u32(VERSION) + struct.pack("<Q", FINGERPRINT) + u32(*layout, *numbers, keep_case, keep_bits, *extras)
+        u32(VERSION)
+        + struct.pack("<Q", FINGERPRINT)
+        + u32(*layout, *numbers, keep_case, keep_bits, *extras)
     )
     digest.update(
         u32(num_tokens, len(positions), coding, len(indices))
