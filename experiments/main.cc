@@ -3,6 +3,7 @@
 //   qc2c demo                                    everything, with daemons of its own
 //   qc2c ask --receiver ADDR TEXT                one question
 //   qc2c eval --receiver ADDR --recipe FILE      a recipe against running daemons
+//   qc2c inspect model DIR                       what a model, a fuser or a frame holds
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <iostream>
@@ -13,6 +14,7 @@
 #include "common/rpc/exit_code.h"
 #include "experiments/commands.h"
 #include "experiments/flag_file.h"
+#include "experiments/inspect/command.h"
 #include "experiments/stop_signal.h"
 #include "experiments/train/command.h"
 
@@ -32,7 +34,7 @@ int Run(const std::vector<std::string>& typed, const std::string& command_line) 
   app.footer(
       "ask, eval, demo, report, plot and fetch also take --config FILE: a YAML map of their "
       "flags.");
-  absl::Status trained;
+  absl::Status inspected, trained;
   qc2c::AddDemoCommand(app, command_line);
   qc2c::AddRealCommand(app, command_line);
   qc2c::AddAskCommand(app);
@@ -40,6 +42,7 @@ int Run(const std::vector<std::string>& typed, const std::string& command_line) 
   qc2c::AddReportCommand(app);
   qc2c::AddPlotCommand(app);
   qc2c::AddFetchCommand(app);
+  qc2c::AddInspectCommand(app, &inspected);
   qc2c::AddTrainCommand(app, qc2c::StopRequested, &trained);
   absl::StatusOr<std::vector<std::string>> arguments = typed;
   if (TakesFlagFile(typed)) arguments = qc2c::ExpandFlagFiles(typed);
@@ -47,6 +50,7 @@ int Run(const std::vector<std::string>& typed, const std::string& command_line) 
     if (!arguments.ok()) qc2c::ExitUnlessOk("", arguments.status());
     std::reverse(arguments->begin(), arguments->end());  // CLI11 takes them from the back
     app.parse(*arguments);
+    qc2c::ExitUnlessOk("inspect", inspected);
     qc2c::ExitUnlessOk("train", trained);
   } catch (const CLI::RuntimeError& e) {
     return e.get_exit_code();
