@@ -45,8 +45,9 @@ absl::StatusOr<PublishedPair> ReadPublishedPair(const fs::path& folder) {
   ASSIGN_OR_RETURN(pair.teacher_models, Teachers(model));
   ASSIGN_OR_RETURN(pair.alignment_strategy, TextOrEmpty(model, "alignment_strategy"));
   const std::string& strategy = pair.alignment_strategy;
-  if (!strategy.empty() && strategy != "first" && strategy != "longest") {
-    return model.Wrong("alignment_strategy", "\"first\" or \"longest\"");
+  if (!strategy.empty() && strategy != "first" && strategy != "longest" && strategy != "span" &&
+      strategy != "same_ids") {
+    return model.Wrong("alignment_strategy", "first, longest, span or same_ids");
   }
   if (model.Has("is_do_alignment")) {
     const nlohmann::json& aligned = model.at("is_do_alignment");

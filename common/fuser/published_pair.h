@@ -13,9 +13,10 @@ struct PublishedPair {
   std::string base_model;                   // the receiver: a hub id or a path; empty if absent
   std::vector<std::string> teacher_models;  // the sharers, in the file's order; empty if absent
   // kNone: both models read the receiver's ids. kTokens: is_do_alignment is true, the sharer reads
-  // one token of its own vocabulary for each of the receiver's.
+  // tokens of its own vocabulary.
   enum class Alignment { kNone, kTokens } alignment = Alignment::kNone;
-  std::string alignment_strategy;  // "first" or "longest"; empty if absent
+  // "first" or "longest"; this project's trainer also writes "span" and "same_ids"; empty if absent
+  std::string alignment_strategy;
 };
 
 // Reads the object "model" of FOLDER/config.json, or of FOLDER/../config.json where FOLDER holds

@@ -55,7 +55,7 @@ TEST_F(PublishedPairTest, WrongFieldsAreRefusedByName) {
            {R"({"model": {"teacher_model": []}})", "teacher_model is []"},
            {R"({"model": {"is_do_alignment": "yes"}})", "is_do_alignment is \"yes\""},
            {R"({"model": {"alignment_strategy": "prefix"}})",
-            "alignment_strategy is \"prefix\": expected \"first\" or \"longest\""},
+            "alignment_strategy is \"prefix\": expected first, longest, span or same_ids"},
            {R"({"model": 3})", "model is 3"},
            {"[", "not valid JSON"}}) {
     const absl::Status status = Read(config).status();
