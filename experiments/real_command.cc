@@ -23,7 +23,7 @@ namespace {
 // The recipe that has each pair.
 const std::map<std::string, std::string>& Recipes() {
   static const auto* recipes = new std::map<std::string, std::string>{
-      {"qwen", "real.yaml"}, {"smollm2", "real.yaml"}, {"fact", "real_fact.yaml"}};
+      {"smollm2", "real.yaml"}, {"fact", "real_fact.yaml"}};
   return *recipes;
 }
 
@@ -78,7 +78,7 @@ void AddRealCommand(CLI::App& app, const std::string& command_line) {
   CLI::App* command = app.add_subcommand(
       "real", "The demo with real models and real questions; fetches what is missing");
   const auto options = std::make_shared<DemoOptions>();
-  options->pair = "qwen";
+  options->pair = "smollm2";
   options->device = options->dtype = "auto";
   std::set<std::string> names;
   for (const auto& [name, recipe] : Recipes()) names.insert(name);
