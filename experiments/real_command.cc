@@ -22,8 +22,8 @@ namespace {
 
 // The recipe that has each pair.
 const std::map<std::string, std::string>& Recipes() {
-  static const auto* recipes = new std::map<std::string, std::string>{
-      {"smollm2", "real.yaml"}, {"fact", "real_fact.yaml"}};
+  static const auto* recipes =
+      new std::map<std::string, std::string>{{"smollm2", "real.yaml"}, {"fact", "real_fact.yaml"}};
   return *recipes;
 }
 
