@@ -33,6 +33,12 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "qc2c"
 
 
+def default_folder(kind: str) -> Path:
+    """Where the driver looks (experiments/downloads.h): $QC2C_MODELS, $QC2C_QUESTIONS, or the cache."""
+    named = os.environ.get(f"QC2C_{kind.upper()}")
+    return Path(named) if named else cache_folder() / kind
+
+
 def say(message: str) -> None:
     print(f"qc2c fetch: {message}", file=sys.stderr, flush=True)
 
@@ -180,7 +186,7 @@ def main() -> int:
     arguments = parser.parse_args()
     # The driver stops us with SIGTERM; as an exception it also ends pip and the converter.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
-    folders = {kind: arguments.out or cache_folder() / kind for kind in ("models", "questions")}
+    folders = {kind: arguments.out or default_folder(kind) for kind in ("models", "questions")}
     try:
         registry = read_registry(arguments.registry)
         if arguments.list:
