@@ -187,7 +187,9 @@ TEST_F(ReceiverServiceTest, EveryCodecThatIsListedGivesAnAnswer) {
   std::vector<std::string> codecs;
   for (const RegisteredScheme& known : AllSchemes()) {
     codecs.emplace_back(known.coder->name());
+    codecs.push_back(codecs.back() + ",entropy=zstd");
     if (!known.coder->has_scales()) continue;
+    codecs.push_back(std::string(known.coder->name()) + ",entropy=rans");
     for (const Axis axis : kAllAxes) {
       codecs.push_back(codecs.back().substr(0, codecs.back().find(',')) +
                        ",axis=" + std::string(AxisName(axis)));

@@ -53,6 +53,7 @@ TEST(SharerServiceTest, DescribesItsModelAndSendsTheTokenizerIfAsked) {
     EXPECT_THAT(card.schemes(), ElementsAreArray(known.schemes()));
     EXPECT_THAT(card.axes(), ElementsAreArray(known.axes()));
     EXPECT_THAT(card.selections(), ElementsAreArray(known.selections()));
+    EXPECT_THAT(card.entropies(), ElementsAreArray(known.entropies()));
     EXPECT_EQ(card.tokenizer_json(),
               with_tokenizer
                   ? ReadFile(QC2C_SOURCE_DIR "/data/embedded/sharer-qwen2/tokenizer.json").value()

@@ -46,6 +46,9 @@ enum class Selection : uint8_t {
   kSinks = 8,
 };
 
+// How codes are coded once more, without loss, on their way to the wire (entropy.h).
+enum class Entropy : uint8_t { kNone = 0, kRans = 1, kZstd = 2 };
+
 // Bytes of one stored scale.
 constexpr int ScaleBytes(ScaleType type) {
   return type == ScaleType::kNone ? 0 : type == ScaleType::kFp32 ? 4 : 2;

@@ -62,4 +62,16 @@ std::string_view SelectionName(Selection selection) {
   return "unknown";
 }
 
+std::string_view EntropyName(Entropy entropy) {
+  switch (entropy) {
+    case Entropy::kNone:
+      return "none";
+    case Entropy::kRans:
+      return "rans";
+    case Entropy::kZstd:
+      return "zstd";
+  }
+  return "unknown";
+}
+
 }  // namespace qc2c

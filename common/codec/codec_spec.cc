@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
+#include "common/codec/entropy.h"
 #include "common/codec/scheme_registry.h"
 
 namespace qc2c {
@@ -103,10 +104,11 @@ absl::Status ParseItem(std::string_view key, std::string_view value, CodecSpec& 
   if (key == "keep_tokens_min") return ParseCount(key, value, spec.keep_tokens_min);
   if (key == "sinks") return ParseCount(key, value, spec.sinks);
   if (key == "seed") return ParseNumber(key, value, "a whole number below 2^32", spec.seed);
+  if (key == "entropy") return ParseName(key, value, kAllEntropies, EntropyName, spec.entropy);
   return absl::InvalidArgumentError(
       absl::StrCat("codec: unknown key '", std::string(key),
                    "': expected axis, group, scale, select, keep_ratio, keep_tokens, "
-                   "keep_tokens_min, sinks or seed"));
+                   "keep_tokens_min, sinks, seed or entropy"));
 }
 
 absl::Status ValidateScale(const CodecSpec& spec, const SchemeCoder& coder) {
@@ -182,6 +184,16 @@ absl::Status ValidateSelection(const CodecSpec& spec) {
   return OnlyWith("seed", spec.seed, "select", name);
 }
 
+absl::Status ValidateEntropy(const CodecSpec& spec) {
+  if (std::ranges::find(kAllEntropies, spec.entropy) == std::end(kAllEntropies)) {
+    return Unexpected("entropy", EntropyName(spec.entropy), NamesOf(kAllEntropies, EntropyName));
+  }
+  if (CanCode(spec.entropy, spec.scheme)) return absl::OkStatus();
+  return Unexpected("entropy", EntropyName(spec.entropy),
+                    absl::StrCat("none or zstd, as ", std::string(SchemeName(spec.scheme)),
+                                 " has no codes with a table"));
+}
+
 }  // namespace
 
 absl::StatusOr<CodecSpec> CodecSpec::Parse(std::string_view text) {
@@ -225,6 +237,9 @@ std::string CodecSpec::ToString() const {
   if (scale_type != ScaleType::kNone && scale_type != defaults.scale_type) {
     absl::StrAppend(&text, ",scale=", std::string(ScaleTypeName(scale_type)));
   }
+  if (entropy != Entropy::kNone) {
+    absl::StrAppend(&text, ",entropy=", std::string(EntropyName(entropy)));
+  }
   if (selection == Selection::kAll || !keep.has_value()) return text;
   absl::StrAppend(&text, ",select=", std::string(SelectionName(selection)));
   if (selection == Selection::kSinks && sinks != kDefaultSinks) {
@@ -249,6 +264,7 @@ absl::Status CodecSpec::Validate() const {
   }
   RETURN_IF_ERROR(ValidateScale(*this, *coder));
   RETURN_IF_ERROR(ValidateGroup(*this));
+  RETURN_IF_ERROR(ValidateEntropy(*this));
   RETURN_IF_ERROR(ValidateSelection(*this));
   return ValidateKeep(*this);
 }

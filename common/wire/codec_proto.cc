@@ -39,6 +39,9 @@ static_assert(static_cast<int>(Selection::kValueNorm) == v1::SELECTION_VALUE_NOR
 static_assert(static_cast<int>(Selection::kStrided) == v1::SELECTION_STRIDED);
 static_assert(static_cast<int>(Selection::kRandom) == v1::SELECTION_RANDOM);
 static_assert(static_cast<int>(Selection::kSinks) == v1::SELECTION_SINKS);
+static_assert(static_cast<int>(Entropy::kNone) == v1::ENTROPY_NONE);
+static_assert(static_cast<int>(Entropy::kRans) == v1::ENTROPY_RANS);
+static_assert(static_cast<int>(Entropy::kZstd) == v1::ENTROPY_ZSTD);
 static_assert(static_cast<int>(Half::kKey) == v1::HALF_KEY);
 static_assert(static_cast<int>(Half::kValue) == v1::HALF_VALUE);
 
@@ -77,6 +80,7 @@ v1::Codec CodecToProto(const CodecSpec& codec) {
   proto.set_keep_tokens_min(codec.keep_tokens_min);
   proto.set_sinks(codec.sinks);
   proto.set_seed(codec.seed);
+  proto.set_entropy(static_cast<v1::Entropy>(codec.entropy));
   return proto;
 }
 
@@ -87,6 +91,7 @@ absl::StatusOr<CodecSpec> CodecFromProto(const v1::Codec& proto) {
                                   v1::ScaleType_MAX));
   RETURN_IF_ERROR(
       CheckEnumerator("selection", proto.selection(), v1::SELECTION_ALL, v1::Selection_MAX));
+  RETURN_IF_ERROR(CheckEnumerator("entropy", proto.entropy(), v1::ENTROPY_NONE, v1::Entropy_MAX));
   CodecSpec codec;
   codec.scheme = static_cast<Scheme>(proto.scheme());
   codec.axis = static_cast<Axis>(proto.axis());
@@ -98,6 +103,7 @@ absl::StatusOr<CodecSpec> CodecFromProto(const v1::Codec& proto) {
   codec.keep_tokens_min = proto.keep_tokens_min();
   codec.sinks = proto.sinks();
   codec.seed = proto.seed();
+  codec.entropy = static_cast<Entropy>(proto.entropy());
   RETURN_IF_ERROR(codec.Validate());
   return codec;
 }

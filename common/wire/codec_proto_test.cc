@@ -43,6 +43,15 @@ std::string CodecError(void (*change)(v1::Codec&)) {
   return std::string(codec.status().message());
 }
 
+TEST(CodecProtoTest, AnEntropyComesBack) {
+  for (const std::string text : {"int4,entropy=rans", "int8,axis=per_head,entropy=zstd",
+                                 "bf16,entropy=zstd,select=back,keep_tokens=3"}) {
+    const CodecSpec codec = CodecSpec::Parse(text).value();
+    EXPECT_EQ(CodecFromProto(CodecToProto(codec)).value(), codec);
+    EXPECT_EQ(codec.ToString(), text);
+  }
+}
+
 TEST(CodecProtoTest, AFieldOutOfRangeIsRefusedByName) {
   EXPECT_THAT(CodecError([](auto& c) { c.clear_scheme(); }), HasSubstr("scheme is 0"));
   EXPECT_THAT(CodecError([](auto& c) { c.set_scheme(static_cast<v1::Scheme>(300)); }),
@@ -64,6 +73,8 @@ TEST(CodecProtoTest, AFieldOutOfRangeIsRefusedByName) {
               HasSubstr("selection is 9: expected 1 to 8"));
   EXPECT_THAT(CodecError([](auto& c) { c.set_group_size(8); }), HasSubstr("group is '8'"));
   EXPECT_THAT(CodecError([](auto& c) { c.set_axis(v1::AXIS_GROUP); }), HasSubstr("group is '0'"));
+  EXPECT_THAT(CodecError([](auto& c) { c.set_entropy(v1::Entropy(3)); }),
+              HasSubstr("entropy is 3: expected 0 to 2"));
   EXPECT_THAT(CodecError([](auto& c) { c.set_sinks(1); }), HasSubstr("sinks is '1'"));
   EXPECT_THAT(CodecError([](auto& c) { c.set_seed(1); }), HasSubstr("seed is '1'"));
   EXPECT_THAT(CodecError([](auto& c) { c.set_selection(v1::SELECTION_SINKS); }),

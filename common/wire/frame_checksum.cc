@@ -35,6 +35,10 @@ void AddHeader(Hasher& hasher, const v1::CacheHeader& header) {
   }
   hasher.AddU32(codec.group_size()).AddU32(codec.keep_tokens_min());
   hasher.AddU32(codec.sinks()).AddU32(codec.seed());
+  // What came after the first ten fields of a codec counts where it is present, behind its number.
+  if (codec.entropy() != v1::ENTROPY_NONE) {
+    hasher.AddU32(v1::Codec::kEntropyFieldNumber).AddU32(codec.entropy());
+  }
   hasher.AddU32(header.num_tokens()).AddU32(header.num_kept()).AddU32(header.index_coding());
   AddBytes(hasher, AsBytes(header.indices()));
   AddLayers(hasher, header.key_layers());

@@ -11,7 +11,7 @@ namespace qc2c {
 
 // Every field of the header in the order of its number, messages flattened, each as four bytes
 // little-endian (model_fingerprint: eight); `indices` and each list of layers preceded by their
-// length.
+// length. A codec's fields above number 10 count only if present, each behind its number.
 void AddHeader(Hasher& hasher, const v1::CacheHeader& header);
 
 // The same for one block as it is sent.

@@ -114,6 +114,43 @@ INSTANTIATE_TEST_SUITE_P(AllCodecs, FrameRoundTripTest,
                                           testing::Values(kMinChunkBytes, 1500, 16 << 10,
                                                           kDefaultChunkBytes)));
 
+// Codes that are mostly 0, so that coding pays.
+KvFrame SparseFrame(const std::string& codec) {
+  KvFrame frame = RandomFrame(codec, {.num_tokens = 260});
+  for (const KvBlock& block : frame.blocks) {
+    for (size_t i = 0; i < block.codes_bytes; ++i) {
+      uint8_t& code = frame.data[block.codes_offset + i];
+      if (i % 7 != 0) code = 0;
+    }
+  }
+  return frame;
+}
+
+TEST(WriteFrameTest, CodedCodesComeBackAndAreCountedAsTheyAreSent) {
+  for (const std::string entropy : {",entropy=rans", ",entropy=zstd"}) {
+    for (const std::string codec : {"int8", "int4,axis=group", "int2_absmax,axis=per_head"}) {
+      const KvFrame frame = SparseFrame(codec + entropy);
+      for (const uint32_t chunk_bytes : {kMinChunkBytes, kDefaultChunkBytes}) {
+        const auto messages = WriteFrame(frame, chunk_bytes).value();
+        EXPECT_EQ(WriteFrame(frame, chunk_bytes).value(), messages);
+        FrameReader reader(ExpectationOf(frame));
+        WireBytes expected;
+        for (const std::string& message : messages) {
+          const absl::Status status = reader.Add(message);
+          ASSERT_TRUE(status.ok()) << status;
+          expected += CountByProtobuf(message);
+        }
+        const auto read = reader.Finish();
+        ASSERT_TRUE(read.ok()) << read.status();
+        ExpectSameFrame(*read, frame);
+        EXPECT_EQ(reader.bytes(), expected);
+        const size_t plain = frame.blocks.size() * frame.blocks[0].codes_bytes;
+        EXPECT_LT(expected.payload, plain * 3 / 4) << codec << entropy << chunk_bytes;
+      }
+    }
+  }
+}
+
 TEST(WriteFrameTest, ACacheSmallerThanTheChunkSizeIsOneMessage) {
   EXPECT_EQ(WriteFrame(RandomFrame("fp32"), kDefaultChunkBytes)->size(), 1);
 }

@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "common/base/status_macros.h"
+#include "common/codec/entropy.h"
 #include "common/codec/frame_layout.h"
 #include "common/wire/chunk_view.h"
 #include "common/wire/field_reader.h"
@@ -98,6 +99,7 @@ struct FrameReader::State {
   absl::Status ReadBlock(const BlockView& view);
   absl::Status CheckBlock(const BlockView& view) const;
   absl::Status ReadTrailer(const v1::CacheTrailer& trailer);
+  CodeSource Source() const { return {expected.codec.scheme, expected.layout.head_dim}; }
 
   FrameExpectation expected;
   absl::Status status;
@@ -218,8 +220,13 @@ absl::Status FrameReader::State::CheckBlock(const BlockView& view) const {
                                        absl::StrCat("1 to ", num_kept - first_token)));
   }
   const size_t codes = whole.codes_bytes / num_kept * view.num_tokens;
-  if (view.codes.size() != codes) {
+  const Entropy entropy = expected.codec.entropy;
+  if (entropy == Entropy::kNone && view.codes.size() != codes) {
     return absl::DataLossError(Differs("block.codes bytes", view.codes.size(), codes));
+  }
+  if (const size_t most = MaxCodedBytes(entropy, Source(), codes); view.codes.size() > most) {
+    return absl::DataLossError(
+        Differs("block.codes bytes", view.codes.size(), absl::StrCat("at most ", most)));
   }
   const bool per_token = ScalesFollowTokens(expected.codec.axis);
   const size_t scales = per_token          ? whole.scales_bytes / num_kept * view.num_tokens
@@ -235,8 +242,15 @@ absl::Status FrameReader::State::ReadBlock(const BlockView& view) {
   RETURN_IF_ERROR(CheckBlock(view));
   const KvBlock& whole = frame.blocks[block];
   const size_t num_kept = frame.positions.size();
-  uint8_t* codes = frame.data.data() + whole.codes_offset;
-  std::ranges::copy(view.codes, codes + whole.codes_bytes / num_kept * first_token);
+  const size_t token_codes = whole.codes_bytes / num_kept;
+  const MutableByteSpan codes =
+      MutableByteSpan(frame.data)
+          .subspan(whole.codes_offset + token_codes * first_token, token_codes * view.num_tokens);
+  if (expected.codec.entropy == Entropy::kNone) {
+    std::ranges::copy(view.codes, codes.begin());
+  } else {
+    RETURN_IF_ERROR(DecodeCodes(expected.codec.entropy, Source(), view.codes, codes));
+  }
   // Scales that are not a token's come with the first slice alone, at offset 0.
   uint8_t* scales = frame.data.data() + whole.scales_offset;
   std::ranges::copy(view.scales, scales + whole.scales_bytes / num_kept * first_token);

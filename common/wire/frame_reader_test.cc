@@ -256,6 +256,25 @@ const std::vector<Lie> kBlockLies = {
 INSTANTIATE_TEST_SUITE_P(Blocks, FrameReaderLieTest, testing::ValuesIn(kBlockLies),
                          [](const auto& info) { return info.param.name; });
 
+TEST(FrameReaderTest, CodedCodesThatDoNotDecodeAreDataLossByName) {
+  const KvFrame frame = RandomFrame("int8,entropy=rans,select=key_norm,keep_tokens=4", kTiny);
+  v1::CacheChunk chunk;
+  ASSERT_TRUE(chunk.ParseFromString(Write(frame).at(0)));
+  ASSERT_TRUE(Read(frame, {WithChecksum(chunk)}).ok());
+  const auto refusal = [&](const std::string& codes) {
+    v1::CacheChunk other = chunk;
+    other.mutable_blocks(1)->set_codes(codes);
+    const absl::Status status = Read(frame, {WithChecksum(other)});
+    EXPECT_EQ(status.code(), kDataLoss) << status;
+    return std::string(status.message());
+  };
+  EXPECT_THAT(refusal(""), HasSubstr("a segment is empty"));
+  EXPECT_THAT(refusal("\xc8"), HasSubstr("table 200: expected at most 128"));
+  EXPECT_THAT(refusal(std::string(16, '\0')), HasSubstr("15 bytes stored: expected 16"));
+  EXPECT_THAT(refusal(std::string(18, '\1')),
+              HasSubstr("block.codes bytes is 18: expected at most"));
+}
+
 TEST(FrameReaderTest, AWrongChecksumNamesBothValues) {
   const KvFrame frame = RandomFrame("int8", kTiny);
   v1::CacheChunk chunk;

@@ -2,6 +2,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
+#include "common/codec/entropy.h"
 #include "common/codec/frame_layout.h"
 #include "common/wire/frame_checksum.h"
 #include "common/wire/frame_codec.h"
@@ -43,6 +44,7 @@ class ChunkWriter {
   }
 
  private:
+  // A block is cut as if its codes were not coded once more: what they take is known afterwards.
   void WriteBlock(const KvBlock& block) {
     const auto num_kept = static_cast<uint32_t>(frame_.positions.size());
     const bool per_token = ScalesFollowTokens(frame_.codec.axis);
@@ -60,9 +62,18 @@ class ChunkWriter {
       const ByteSpan scales =
           per_token ? frame_.Scales(block).subspan(first * token_scales, count * token_scales)
                     : frame_.Scales(block).first(block_scales);
-      AddSlice(block, first, count, codes, scales);
+      AddSlice(block, first, count, Coded(codes), scales);
+      used_ += codes.size() + scales.size();
       first += count;
     }
+  }
+
+  // `codes` or, until the next call, what its coding makes of them.
+  ByteSpan Coded(ByteSpan codes) {
+    const Entropy entropy = frame_.codec.entropy;
+    if (entropy == Entropy::kNone) return codes;
+    coded_ = EncodeCodes(entropy, {frame_.codec.scheme, frame_.layout.head_dim}, codes);
+    return coded_;
   }
 
   void AddSlice(const KvBlock& block, uint32_t first, uint32_t count, ByteSpan codes,
@@ -75,7 +86,6 @@ class ChunkWriter {
     slice.set_codes(codes.data(), codes.size());
     if (!scales.empty()) slice.set_scales(scales.data(), scales.size());
     AddBlock(hasher_, slice.layer(), slice.half(), first, count, codes, scales);
-    used_ += codes.size() + scales.size();
     ++num_blocks_;
     code_bytes_ += codes.size();
     scale_bytes_ += scales.size();
@@ -100,7 +110,8 @@ class ChunkWriter {
   const size_t chunk_bytes_;
   std::vector<std::string> messages_;
   v1::CacheChunk chunk_;
-  size_t used_ = 0;  // codes and scales in chunk_
+  size_t used_ = 0;  // codes and scales in chunk_, the codes as they are in the frame
+  std::vector<uint8_t> coded_;
   Hasher hasher_;
   uint32_t num_blocks_ = 0;
   uint64_t code_bytes_ = 0;

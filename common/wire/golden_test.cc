@@ -13,11 +13,13 @@
 namespace qc2c {
 namespace {
 
-// make_golden.py's `ramp`: a value is ((7 half + 5 layer + 3 token + 11 head + 13 dim) % 23 - 8)
-// / 4.
+// make_golden.py's `ramp`: a value is (step - 8) / 4, step being (7 half + 5 layer + 3 token + 11
+// head + 13 dim) % 23; and its `peaked`: 4 for a step of 0, else (step % 5 - 2) / 4.
+enum class Values { kRamp, kPeaked };
+
 class Ramp {
  public:
-  Ramp(const KvLayout& layout, int64_t num_tokens) {
+  Ramp(const KvLayout& layout, int64_t num_tokens, Values kind = Values::kRamp) {
     view_.layout = layout;
     view_.num_tokens = num_tokens;
     const int64_t head_dim = layout.head_dim;
@@ -29,8 +31,9 @@ class Ramp {
       const int64_t token = i / (head_dim * layout.num_kv_heads) % num_tokens;
       const int64_t layer = i / plane % layout.num_layers;
       const int64_t half = i / plane / layout.num_layers;
-      const int64_t step = half * 7 + layer * 5 + token * 3 + head * 11 + dim * 13;
-      values_[i] = static_cast<float>(step % 23 - 8) / 4;
+      const int64_t step = (half * 7 + layer * 5 + token * 3 + head * 11 + dim * 13) % 23;
+      const int64_t quarters = kind == Values::kRamp ? step - 8 : step == 0 ? 16 : step % 5 - 2;
+      values_[i] = static_cast<float>(quarters) / 4;
     }
     for (int64_t i = 0; i < 2 * layout.num_layers; ++i) {
       (i < layout.num_layers ? view_.keys : view_.values)
@@ -46,7 +49,7 @@ class Ramp {
 
 // File names are a codec's canonical text, perhaps behind the word for another cache or layer set.
 std::string CodecOf(const std::string& name) {
-  for (const std::string prefix : {"chunks-", "apart-", "wide-"}) {
+  for (const std::string prefix : {"chunks-", "apart-", "wide-", "peaked-", "segments-"}) {
     if (name.starts_with(prefix)) return name.substr(prefix.size());
   }
   return name;
@@ -56,12 +59,17 @@ Ramp RampOf(const std::string& name) {
   if (name.starts_with("chunks-"))
     return {{.num_layers = 2, .num_kv_heads = 2, .head_dim = 16}, 40};
   if (name.starts_with("wide-")) return {{.num_layers = 1, .num_kv_heads = 2, .head_dim = 21}, 9};
+  if (name.starts_with("peaked-"))
+    return {{.num_layers = 1, .num_kv_heads = 2, .head_dim = 21}, 40, Values::kPeaked};
+  if (name.starts_with("segments-"))
+    return {{.num_layers = 1, .num_kv_heads = 2, .head_dim = 64}, 600, Values::kPeaked};
   return {{.num_layers = 3, .num_kv_heads = 2, .head_dim = 5}, 9};
 }
 
 KvLayerSet LayersOf(const std::string& name) {
   if (name.starts_with("chunks-")) return KvLayerSet::Both({0, 1});
-  if (name.starts_with("wide-")) return KvLayerSet::Both({0});
+  if (name.starts_with("wide-") || name.starts_with("peaked-")) return KvLayerSet::Both({0});
+  if (name.starts_with("segments-")) return KvLayerSet{.keys = {0}};
   if (!name.starts_with("apart-")) return KvLayerSet::Both({0, 2});
   return name.find("key_norm") == std::string::npos ? KvLayerSet{.keys = {1}, .values = {0, 1}}
                                                     : KvLayerSet{.values = {1}};
@@ -96,7 +104,7 @@ TEST(GoldenFrameTest, EveryFrameOfVersion2IsWrittenAndReadAsBefore) {
     ExpectSameFrame(*read, *frame);
     ++num_frames;
   }
-  EXPECT_EQ(num_frames, 47);
+  EXPECT_EQ(num_frames, 57);
 }
 
 }  // namespace

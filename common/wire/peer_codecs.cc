@@ -38,6 +38,7 @@ void DescribeCodecs(v1::ModelCard& card) {
   for (const Selection selection : kAllSelections) {
     card.add_selections(static_cast<v1::Selection>(selection));
   }
+  for (const Entropy entropy : kAllEntropies) card.add_entropies(static_cast<v1::Entropy>(entropy));
 }
 
 absl::Status CheckFormatVersion(const v1::ModelCard& sharer) {
@@ -52,6 +53,10 @@ absl::Status CheckSharerKnows(const v1::ModelCard& sharer, const CodecSpec& code
       CheckListed("scheme", codec.scheme, sharer.schemes(), SchemeName, sharer.model()));
   if (codec.axis != Axis::kNone) {
     RETURN_IF_ERROR(CheckListed("axis", codec.axis, sharer.axes(), AxisName, sharer.model()));
+  }
+  if (codec.entropy != Entropy::kNone) {
+    RETURN_IF_ERROR(
+        CheckListed("entropy", codec.entropy, sharer.entropies(), EntropyName, sharer.model()));
   }
   return CheckListed("select", codec.selection, sharer.selections(), SelectionName, sharer.model());
 }

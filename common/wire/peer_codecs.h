@@ -7,13 +7,14 @@
 
 namespace qc2c {
 
-// Fills in what this build writes: format_version, max_chunk_bytes, schemes, axes, selections.
+// Fills in what this build writes: format_version, max_chunk_bytes, schemes, axes, selections,
+// entropies.
 void DescribeCodecs(v1::ModelCard& card);
 
 // FAILED_PRECONDITION unless the sharer writes the version that this build reads.
 absl::Status CheckFormatVersion(const v1::ModelCard& sharer);
 
-// FAILED_PRECONDITION naming the scheme, axis or selection that the sharer does not list.
+// FAILED_PRECONDITION naming the scheme, axis, selection or entropy that the sharer does not list.
 absl::Status CheckSharerKnows(const v1::ModelCard& sharer, const CodecSpec& codec);
 
 }  // namespace qc2c

@@ -28,8 +28,10 @@ TEST(PeerCodecsTest, ACardListsEveryEnumeratorButUnspecified) {
   EXPECT_EQ(card.selections_size(), v1::Selection_MAX);
   EXPECT_THAT(card.axes(), ElementsAre(v1::AXIS_PER_TOKEN, v1::AXIS_PER_HEAD, v1::AXIS_PER_LAYER,
                                        v1::AXIS_PER_CHANNEL, v1::AXIS_GROUP));
+  EXPECT_THAT(card.entropies(), ElementsAre(v1::ENTROPY_NONE, v1::ENTROPY_RANS, v1::ENTROPY_ZSTD));
   EXPECT_TRUE(CheckFormatVersion(card).ok());
-  for (const char* codec : {"bf16", "nf4,axis=group", "int8,select=random,keep_tokens=3"}) {
+  for (const char* codec :
+       {"bf16", "int4,entropy=rans", "nf4,axis=group", "int8,select=random,keep_tokens=3"}) {
     EXPECT_TRUE(CheckSharerKnows(card, CodecSpec::Parse(codec).value()).ok()) << codec;
   }
 }
@@ -46,6 +48,7 @@ TEST(PeerCodecsTest, WhatASharerDoesNotListIsRefusedByName) {
                         "of int8, bf16"));
   EXPECT_THAT(ErrorOf(old, "int8,axis=group"), HasSubstr("axis is group, which"));
   EXPECT_THAT(ErrorOf(old, "bf16,select=back,keep_tokens=1"), HasSubstr("select is back, which"));
+  EXPECT_THAT(ErrorOf(old, "int8,entropy=rans"), HasSubstr("entropy is rans, which"));
   EXPECT_TRUE(CheckSharerKnows(old, CodecSpec::Parse("bf16").value()).ok());
   old.add_schemes(static_cast<v1::Scheme>(99));  // of a newer build
   EXPECT_THAT(ErrorOf(old, "nf4"), HasSubstr("int8, bf16, unknown"));

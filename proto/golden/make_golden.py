@@ -12,6 +12,7 @@ import struct
 import sys
 
 import numpy as np
+import rans
 import xxhash
 
 FLOATS = {"fp32": 1, "bf16": 2, "fp16": 3, "fp8_e4m3": 6, "fp8_e5m2": 7}
@@ -33,6 +34,7 @@ AXES = {None: 0, "per_token": 1, "per_head": 2, "per_layer": 3, "per_channel": 4
 SCALES = {None: 0, "fp16": 1, "bf16": 2, "fp32": 3}
 SELECTIONS = {"all": 1, "front": 2, "back": 3, "key_norm": 4, "value_norm": 5}
 SELECTIONS |= {"strided": 6, "random": 7, "sinks": 8}
+ENTROPIES = {None: 0, "rans": 1, "zstd": 2}
 VERSION = 2
 FINGERPRINT = 0x0123456789ABCDEF
 
@@ -43,6 +45,12 @@ def ramp(num_layers, num_heads, head_dim, num_tokens):
     return (((half * 7 + layer * 5 + token * 3 + head * 11 + dim * 13) % 23 - 8) / 4).astype(
         np.float32
     )
+
+
+def peaked(num_layers, num_heads, head_dim, num_tokens):
+    """The same for a cache with a few large values: what entropy coding is for."""
+    step = (ramp(num_layers, num_heads, head_dim, num_tokens) * 4 + 8).astype(int)
+    return np.where(step == 0, 4, (step % 5 - 2) / 4).astype(np.float32)
 
 
 def varint(value):
@@ -159,6 +167,20 @@ def quantize(x, codec):
     return np.ascontiguousarray(pack(codes, bits)).reshape(len(x), -1), scales
 
 
+def entropy_code(codes, codec, head_dim):
+    """What a piece's codes, rows one after another, become on the wire."""
+    if codec.get("entropy") is None:
+        return codes
+    on_symbol = codec["scheme"] in INTEGERS
+    bits = (INTEGERS if on_symbol else LEVELS)[codec["scheme"]][1]
+    rows = np.frombuffer(codes, np.uint8).reshape(-1, (bits * head_dim + 7) // 8)
+    string = np.unpackbits(rows, axis=1, bitorder="little")[:, : bits * head_dim]
+    symbols = (string.reshape(len(rows), head_dim, bits) << np.arange(bits)).sum(axis=-1)
+    if on_symbol:
+        symbols = (symbols + 2 ** (bits - 1)) % 2**bits
+    return rans.code_rows(symbols, bits, on_symbol, codes)
+
+
 def mix(x):
     """The first number of SplitMix64 from state x."""
     mask = (1 << 64) - 1
@@ -256,6 +278,8 @@ def frame(cache, key_layers, value_layers, codec, chunk_bytes=1 << 20):
         codec.get("seed", 0),
     )
     keep += b"".join(uint(i + 7, v) for i, v in enumerate(extras))
+    entropy = ENTROPIES[codec.get("entropy")]
+    keep += uint(16, entropy)
     layout = (num_layers, num_heads, head_dim)
     header = (
         uint(1, VERSION)
@@ -274,6 +298,7 @@ def frame(cache, key_layers, value_layers, codec, chunk_bytes=1 << 20):
         u32(VERSION)
         + struct.pack("<Q", FINGERPRINT)
         + u32(*layout, *numbers, keep_case, keep_bits, *extras)
+        + (u32(16, entropy) if entropy else b"")
     )
     digest.update(
         u32(num_tokens, len(positions), coding, len(indices))
@@ -289,7 +314,8 @@ def frame(cache, key_layers, value_layers, codec, chunk_bytes=1 << 20):
     messages, counts = [], [0, 0, 0]
     for sequence, chunk in enumerate(slices(blocks, len(positions), chunk_bytes)):
         message = uint(1, sequence) + (delimited(2, header) if sequence == 0 else b"")
-        for layer, half, first, count, codes, scales in chunk:
+        for layer, half, first, count, plain, scales in chunk:
+            codes = entropy_code(plain, codec, head_dim)
             fields = uint(1, layer) + uint(2, half) + uint(3, first) + uint(4, count)
             message += delimited(3, fields + delimited(5, codes) + delimited(6, scales))
             digest.update(
@@ -354,8 +380,22 @@ def main(folder):
     long = ramp(2, 2, 16, 40)
     both = ([0, 1], [0, 1])
     write(folder / "chunks-int8,axis=per_token,scale=fp16.hex", frame(long, *both, int8, 1024))
+    coded = int8 | {"entropy": "rans"}
+    write(folder / f"chunks-{codec_text(coded)}.hex", frame(long, *both, coded, 1024))
     per_head = int8 | {"axis": "per_head", "scale": "fp32"}
     write(folder / "chunks-int8,axis=per_head,scale=fp32.hex", frame(long, *both, per_head, 1024))
+    write_entropy_coded(folder, int8)
+
+
+def write_entropy_coded(folder, int8):
+    coded = int8 | {"axis": "per_layer", "entropy": "rans"}
+    cache = peaked(1, 2, 21, 40)
+    for scheme in (*INTEGERS, *LEVELS):
+        codec = coded | {"scheme": scheme}
+        write(folder / f"peaked-{codec_text(codec)}.hex", frame(cache, [0], [0], codec))
+    codec = coded | {"scheme": "int2_absmax"}
+    cache = peaked(1, 2, 64, 600)
+    write(folder / f"segments-{codec_text(codec)}.hex", frame(cache, [0], [], codec))
 
 
 def write(path, messages):

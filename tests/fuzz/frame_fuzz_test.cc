@@ -6,31 +6,12 @@
 #include <algorithm>
 #include <random>
 
-#include "common/wire/frame_checksum.h"
 #include "common/wire/test_frames.h"
+#include "tests/fuzz/fuzz_codecs.h"
+#include "tests/fuzz/stream_pieces.h"
 
 namespace qc2c {
 namespace {
-
-using Messages = std::vector<std::string>;
-
-const FrameShape kShape = {.layout = {.num_layers = 4, .num_kv_heads = 2, .head_dim = 7},
-                           .num_tokens = 40,
-                           .layers = {.keys = {0, 3}, .values = {0, 1}}};
-constexpr const char* kCodecs[] = {
-    "fp32,select=key_norm,keep_tokens=4",
-    "bf16,select=back,keep_ratio=0.2",
-    "fp16,select=front,keep_tokens=1",
-    "int8,select=value_norm,keep_ratio=0.5",
-    "int8,axis=per_head,scale=fp32",
-    "int4,axis=per_layer,select=key_norm,keep_ratio=0.9",
-    "int4,scale=bf16,select=value_norm,keep_tokens=2",
-    "int3,axis=group,group=8",
-    "int2_lloyd,axis=per_channel,select=random,seed=2,keep_tokens=9",
-    "binary,select=sinks,keep_tokens=12",
-    "nf4,axis=group,group=8,scale=fp32,select=strided,keep_ratio=0.5",
-    "fp8_e5m2,select=key_norm,keep_tokens=7",
-};
 
 class Mutator {
  public:
@@ -102,63 +83,22 @@ class Mutator {
     }
   }
 
-  static void RepairChecksum(Messages& messages) {
-    Hasher hasher;
-    for (std::string& message : messages) {
-      v1::CacheChunk chunk;
-      if (!chunk.ParseFromString(message)) return;
-      if (chunk.has_header()) AddHeader(hasher, chunk.header());
-      for (const v1::LayerBlock& block : chunk.blocks()) {
-        AddBlock(hasher, block.layer(), block.half(), block.first_token(), block.num_tokens(),
-                 AsBytes(block.codes()), AsBytes(block.scales()));
-      }
-      if (!chunk.has_trailer()) continue;
-      chunk.mutable_trailer()->set_checksum(hasher.Digest());
-      message = chunk.SerializeAsString();
-    }
-  }
-
   std::mt19937 random_;
-};
-
-// A cache of exactly the size that a frame decodes to, so that the sanitizer sees any overrun.
-class Target {
- public:
-  explicit Target(const KvFrame& frame) {
-    const int64_t num_tokens = static_cast<int64_t>(frame.positions.size());
-    const KvLayout& layout = frame.layout;
-    const int64_t row = layout.num_kv_heads * layout.head_dim;
-    view_.layout = layout;
-    view_.num_tokens = num_tokens;
-    view_.keys.resize(layout.num_layers);
-    view_.values.resize(layout.num_layers);
-    memory_.reserve(frame.layers.NumTensors());
-    for (const auto& [layer, half] : frame.layers.Tensors()) {
-      memory_.emplace_back(num_tokens * row);
-      (half == Half::kKey ? view_.keys : view_.values)[layer] = {memory_.back().data(), row,
-                                                                 layout.head_dim};
-    }
-  }
-  const KvCacheView& view() const { return view_; }
-
- private:
-  std::vector<std::vector<float>> memory_;
-  KvCacheView view_;
 };
 
 TEST(FrameFuzzTest, AMutatedStreamIsRefusedOrAFrameThatTheWriterCouldHaveWritten) {
   constexpr int kRounds = 20000;
   std::vector<Messages> streams;
-  for (const char* codec : kCodecs) {
-    streams.push_back(WriteFrame(RandomFrame(codec, kShape), kMinChunkBytes).value());
+  for (const char* codec : kFuzzCodecs) {
+    streams.push_back(WriteFrame(RandomFrame(codec, kFuzzShape), kMinChunkBytes).value());
   }
   Mutator mutator(20240229);
   int accepted = 0;
   int decoded = 0;
   for (size_t i = 0; i < streams.size(); ++i) {
-    const KvFrame original = RandomFrame(kCodecs[i], kShape);
+    const KvFrame original = RandomFrame(kFuzzCodecs[i], kFuzzShape);
     const FrameExpectation expectation = ExpectationOf(original);
-    const Target target(original);
+    const DecodeTarget target(original);
     for (int round = 0; round < kRounds; ++round) {
       Messages messages = streams[i];
       mutator.Mutate(messages, streams[(i + round) % streams.size()]);
@@ -185,7 +125,7 @@ TEST(FrameFuzzTest, AMutatedStreamIsRefusedOrAFrameThatTheWriterCouldHaveWritten
 
 TEST(FrameFuzzTest, BytesOfNoFormatAreRefused) {
   std::mt19937 random(7);
-  const FrameExpectation expectation = ExpectationOf(RandomFrame(kCodecs[0], kShape));
+  const FrameExpectation expectation = ExpectationOf(RandomFrame(kFuzzCodecs[0], kFuzzShape));
   for (int round = 0; round < 100'000; ++round) {
     std::string message(random() % 200, '\0');
     std::generate(message.begin(), message.end(), [&] { return static_cast<char>(random()); });

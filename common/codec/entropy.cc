@@ -1,0 +1,263 @@
+#include "common/codec/entropy.h"
+
+#include <zstd.h>
+
+#include <algorithm>
+#include <array>
+#include <memory>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/status_macros.h"
+#include "common/codec/bit_packing.h"
+#include "common/codec/entropy_tables.h"
+#include "common/codec/rans.h"
+#include "common/codec/scheme_registry.h"
+
+namespace qc2c {
+namespace {
+
+// A part of a stream that is decoded by itself, so that memory is bounded and a GPU has many to
+// work on.
+constexpr size_t kMaxSegmentSymbols = 1 << 16;
+constexpr size_t kLengthBytes = 4;
+constexpr uint8_t kStored = 0;      // the codes follow as they are
+constexpr uint8_t kCompressed = 1;  // a zstd frame follows
+constexpr int kZstdLevel = 3;
+
+absl::Status Lost(absl::string_view what) {
+  return absl::DataLossError(absl::StrCat("coded codes: ", what));
+}
+
+size_t RowBytes(const CodeSource& source) {
+  return FindScheme(source.scheme)->RowBytes(source.head_dim);
+}
+
+// Bytes of the codes of a segment; the last one may be shorter.
+size_t SegmentBytes(const CodeSource& source) {
+  return std::max<size_t>(kMaxSegmentSymbols / source.head_dim, 1) * RowBytes(source);
+}
+
+// The symbols of some rows of codes, and back.
+class SymbolRows {
+ public:
+  explicit SymbolRows(const CodeSource& source)
+      : form_(CodeFormOf(source.scheme)),
+        bits_(FindScheme(source.scheme)->bits_per_value()),
+        head_dim_(source.head_dim),
+        row_bytes_(RowBytes(source)) {}
+
+  CodeForm form() const { return form_; }
+  int bits() const { return bits_; }
+  size_t NumSymbols(size_t codes_bytes) const { return codes_bytes / row_bytes_ * head_dim_; }
+
+  // Whether every row ends with zero bits, so that its symbols are all that it holds.
+  bool EndWithZeros(ByteSpan codes) const {
+    const size_t used = head_dim_ * bits_ % 8;
+    if (used == 0) return true;
+    for (size_t end = row_bytes_; end <= codes.size(); end += row_bytes_) {
+      if (codes[end - 1] >> used != 0) return false;
+    }
+    return true;
+  }
+
+  void Unpack(ByteSpan codes, std::span<uint8_t> symbols) const {
+    for (size_t row = 0; row < codes.size() / row_bytes_; ++row) {
+      UnpackCodes(bits_, codes.data() + row * row_bytes_, head_dim_,
+                  symbols.data() + row * head_dim_);
+    }
+    TurnSigns(symbols);
+  }
+
+  // Changes `symbols`.
+  void Pack(std::span<uint8_t> symbols, MutableByteSpan codes) const {
+    TurnSigns(symbols);
+    for (size_t row = 0; row < codes.size() / row_bytes_; ++row) {
+      PackCodes(bits_, symbols.data() + row * head_dim_, head_dim_,
+                codes.data() + row * row_bytes_);
+    }
+  }
+
+ private:
+  void TurnSigns(std::span<uint8_t> symbols) const {
+    if (form_ != CodeForm::kTwosComplement) return;
+    const auto sign = static_cast<uint8_t>(1 << (bits_ - 1));
+    for (uint8_t& symbol : symbols) symbol ^= sign;
+  }
+
+  const CodeForm form_;
+  const int bits_;
+  const size_t head_dim_;
+  const size_t row_bytes_;
+};
+
+using SymbolBuffer = std::array<uint8_t, kMaxSegmentSymbols>;
+
+// One segment: the number of its table and its stream; kStored and its codes if that is shorter, or
+// if symbols cannot say everything (a frame that was read may have any bits).
+void AppendSegment(const SymbolRows& rows, ByteSpan codes, SymbolBuffer& buffer,
+                   std::vector<uint8_t>& coded) {
+  const auto symbols = std::span(buffer).first(rows.NumSymbols(codes.size()));
+  rows.Unpack(codes, symbols);
+  std::array<uint32_t, kMaxRansSymbols> counts{};
+  for (const uint8_t symbol : symbols) ++counts[symbol];
+  const uint32_t number =
+      BestEntropyTable(rows.form(), rows.bits(), std::span(counts).first(size_t{1} << rows.bits()));
+  const RansTable& table = EntropyTables(rows.form(), rows.bits())[number - 1];
+  const std::vector<uint8_t> stream =
+      RansEncode(symbols, table, RansLanesFor(symbols.size())).value();
+  if (stream.size() < codes.size() && rows.EndWithZeros(codes)) {
+    coded.push_back(static_cast<uint8_t>(number));
+    coded.insert(coded.end(), stream.begin(), stream.end());
+    return;
+  }
+  coded.push_back(kStored);
+  coded.insert(coded.end(), codes.begin(), codes.end());
+}
+
+std::vector<uint8_t> EncodeRans(const CodeSource& source, ByteSpan codes) {
+  const SymbolRows rows(source);
+  const auto buffer = std::make_unique<SymbolBuffer>();
+  const size_t segment_bytes = SegmentBytes(source);
+  std::vector<uint8_t> coded;
+  while (codes.size() > segment_bytes) {
+    const size_t begin = coded.size();
+    coded.resize(begin + kLengthBytes);
+    AppendSegment(rows, codes.first(segment_bytes), *buffer, coded);
+    const size_t length = coded.size() - begin - kLengthBytes;
+    for (size_t i = 0; i < kLengthBytes; ++i) {
+      coded[begin + i] = static_cast<uint8_t>(length >> 8 * i);
+    }
+    codes = codes.subspan(segment_bytes);
+  }
+  AppendSegment(rows, codes, *buffer, coded);
+  return coded;
+}
+
+// What is kStored must have the size of the codes.
+absl::Status DecodeStored(ByteSpan stored, MutableByteSpan codes) {
+  if (stored.size() != codes.size()) {
+    return Lost(absl::StrCat("has ", stored.size(), " bytes stored: expected ", codes.size()));
+  }
+  std::ranges::copy(stored, codes.begin());
+  return absl::OkStatus();
+}
+
+absl::Status DecodeSegment(const SymbolRows& rows, ByteSpan segment, SymbolBuffer& buffer,
+                           MutableByteSpan codes) {
+  if (segment.empty()) return Lost("a segment is empty: expected the number of a table");
+  const uint8_t number = segment.front();
+  const ByteSpan stream = segment.subspan(1);
+  if (number == kStored) return DecodeStored(stream, codes);
+  if (number > kNumEntropyTables) {
+    return Lost(
+        absl::StrCat("table ", static_cast<int>(number), ": expected at most ", kNumEntropyTables));
+  }
+  const auto symbols = std::span(buffer).first(rows.NumSymbols(codes.size()));
+  RETURN_IF_ERROR(RansDecode(stream, EntropyTables(rows.form(), rows.bits())[number - 1],
+                             RansLanesFor(symbols.size()), symbols));
+  rows.Pack(symbols, codes);
+  return absl::OkStatus();
+}
+
+absl::Status DecodeRans(const CodeSource& source, ByteSpan coded, MutableByteSpan codes) {
+  const SymbolRows rows(source);
+  const auto buffer = std::make_unique<SymbolBuffer>();
+  const size_t segment_bytes = SegmentBytes(source);
+  while (codes.size() > segment_bytes) {
+    if (coded.size() < kLengthBytes) return Lost("ends before the length of a segment");
+    uint32_t length = 0;
+    for (size_t i = 0; i < kLengthBytes; ++i) length |= uint32_t{coded[i]} << 8 * i;
+    coded = coded.subspan(kLengthBytes);
+    if (length > coded.size()) {
+      return Lost(
+          absl::StrCat("a segment of ", length, " bytes where ", coded.size(), " are left"));
+    }
+    RETURN_IF_ERROR(DecodeSegment(rows, coded.first(length), *buffer, codes.first(segment_bytes)));
+    coded = coded.subspan(length);
+    codes = codes.subspan(segment_bytes);
+  }
+  return DecodeSegment(rows, coded, *buffer, codes);
+}
+
+struct ContextDeleter {
+  void operator()(ZSTD_CCtx* context) const { ZSTD_freeCCtx(context); }
+};
+
+// Without the content's size, which the reader knows.
+std::vector<uint8_t> EncodeZstd(ByteSpan codes) {
+  const std::unique_ptr<ZSTD_CCtx, ContextDeleter> context(ZSTD_createCCtx());
+  std::vector<uint8_t> coded(1 + ZSTD_compressBound(codes.size()), kCompressed);
+  if (context != nullptr) {
+    ZSTD_CCtx_setParameter(context.get(), ZSTD_c_compressionLevel, kZstdLevel);
+    ZSTD_CCtx_setParameter(context.get(), ZSTD_c_contentSizeFlag, 0);
+    const size_t made = ZSTD_compress2(context.get(), coded.data() + 1, coded.size() - 1,
+                                       codes.data(), codes.size());
+    if (!ZSTD_isError(made) && made < codes.size()) {
+      coded.resize(1 + made);
+      return coded;
+    }
+  }
+  coded.front() = kStored;
+  std::ranges::copy(codes, coded.begin() + 1);
+  coded.resize(1 + codes.size());
+  return coded;
+}
+
+absl::Status DecodeZstd(ByteSpan coded, MutableByteSpan codes) {
+  if (coded.empty()) return Lost("is empty");
+  const uint8_t form = coded.front();
+  const ByteSpan content = coded.subspan(1);
+  if (form == kStored) return DecodeStored(content, codes);
+  if (form != kCompressed) {
+    return Lost(absl::StrCat("begins with ", static_cast<int>(form), ": expected 0 or 1"));
+  }
+  const size_t bytes = ZSTD_decompress(codes.data(), codes.size(), content.data(), content.size());
+  if (ZSTD_isError(bytes)) return Lost(absl::StrCat("zstd: ", ZSTD_getErrorName(bytes)));
+  if (bytes == codes.size()) return absl::OkStatus();
+  return Lost(absl::StrCat("zstd gives ", bytes, " bytes: expected ", codes.size()));
+}
+
+}  // namespace
+
+bool CanCode(Entropy entropy, Scheme scheme) {
+  return entropy != Entropy::kRans || CodeFormOf(scheme) != CodeForm::kNone;
+}
+
+size_t MaxCodedBytes(Entropy entropy, const CodeSource& source, size_t codes_bytes) {
+  switch (entropy) {
+    case Entropy::kNone:
+      return codes_bytes;
+    case Entropy::kRans:
+      return codes_bytes + codes_bytes / SegmentBytes(source) * (kLengthBytes + 1) + 1;
+    case Entropy::kZstd:
+      return codes_bytes + 1;
+  }
+  return codes_bytes;
+}
+
+std::vector<uint8_t> EncodeCodes(Entropy entropy, const CodeSource& source, ByteSpan codes) {
+  switch (entropy) {
+    case Entropy::kNone:
+      break;
+    case Entropy::kRans:
+      return EncodeRans(source, codes);
+    case Entropy::kZstd:
+      return EncodeZstd(codes);
+  }
+  return {codes.begin(), codes.end()};
+}
+
+absl::Status DecodeCodes(Entropy entropy, const CodeSource& source, ByteSpan coded,
+                         MutableByteSpan codes) {
+  switch (entropy) {
+    case Entropy::kNone:
+      break;
+    case Entropy::kRans:
+      return DecodeRans(source, coded, codes);
+    case Entropy::kZstd:
+      return DecodeZstd(coded, codes);
+  }
+  return DecodeStored(coded, codes);
+}
+
+}  // namespace qc2c
