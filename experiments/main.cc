@@ -17,6 +17,7 @@
 #include "experiments/inspect/command.h"
 #include "experiments/stop_signal.h"
 #include "experiments/train/command.h"
+#include "experiments/train/sensitivity_command.h"
 
 namespace {
 
@@ -34,7 +35,7 @@ int Run(const std::vector<std::string>& typed, const std::string& command_line) 
   app.footer(
       "ask, eval, demo, report, plot and fetch also take --config FILE: a YAML map of their "
       "flags.");
-  absl::Status inspected, trained;
+  absl::Status inspected, trained, measured;
   qc2c::AddDemoCommand(app, command_line);
   qc2c::AddRealCommand(app, command_line);
   qc2c::AddAskCommand(app);
@@ -44,6 +45,7 @@ int Run(const std::vector<std::string>& typed, const std::string& command_line) 
   qc2c::AddFetchCommand(app);
   qc2c::AddInspectCommand(app, &inspected);
   qc2c::AddTrainCommand(app, qc2c::StopRequested, &trained);
+  qc2c::AddSensitivityCommand(app, &measured);
   absl::StatusOr<std::vector<std::string>> arguments = typed;
   if (TakesFlagFile(typed)) arguments = qc2c::ExpandFlagFiles(typed);
   try {
@@ -52,6 +54,7 @@ int Run(const std::vector<std::string>& typed, const std::string& command_line) 
     app.parse(*arguments);
     qc2c::ExitUnlessOk("inspect", inspected);
     qc2c::ExitUnlessOk("train", trained);
+    qc2c::ExitUnlessOk("sensitivity", measured);
   } catch (const CLI::RuntimeError& e) {
     return e.get_exit_code();
   } catch (const CLI::ParseError& e) {

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/strip.h"
+#include "common/base/hash.h"
 #include "common/base/status_macros.h"
 
 namespace qc2c {
@@ -162,6 +163,12 @@ nlohmann::ordered_json CodecToJson(const CodecSpec& codec) {
     } else {
       json["keep_tokens"] = std::get<uint32_t>(*codec.keep);
     }
+  }
+  if (codec.budget_bytes != 0) json["budget_bytes"] = codec.budget_bytes;
+  if (codec.weights != 0) json["weights"] = HashText(codec.weights);
+  for (const Half half : {Half::kKey, Half::kValue}) {
+    const std::string list = codec.schedule.Text(codec.precision(), half);
+    if (!list.empty()) json[half == Half::kKey ? "keys" : "values"] = list;
   }
   return json;
 }

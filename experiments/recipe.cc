@@ -31,6 +31,25 @@ absl::StatusOr<Pair> ReadPair(const YAML::Node& node, const std::string& where,
   return pair;
 }
 
+// The items of a point's `schedule`, {layers: 0-7, scheme: int4}, perhaps with half: keys or
+// values, as the lists of the codec's text.
+absl::StatusOr<std::string> ReadSchedule(const YAML::Node& items, const std::string& where) {
+  std::string keys, values;
+  for (size_t i = 0; i < items.size(); ++i) {
+    YamlFields fields(items[i], absl::StrCat(where, "[", i, "]"));
+    const std::string item = fields.Text("layers") + ":" + fields.Text("scheme");
+    const std::string half = fields.TextOr("half", "both");
+    RETURN_IF_ERROR(fields.Finish());
+    if (half != "both" && half != "keys" && half != "values") {
+      return absl::InvalidArgumentError(absl::StrCat(
+          fields.WhereIs("half"), ": \"", half, "\"; expected keys or values, or none for both"));
+    }
+    if (half != "values") absl::StrAppend(&keys, keys.empty() ? ",keys=" : "+", item);
+    if (half != "keys") absl::StrAppend(&values, values.empty() ? ",values=" : "+", item);
+  }
+  return keys + values;
+}
+
 absl::StatusOr<Point> ReadPoint(const YAML::Node& node, const std::string& where) {
   if (node.IsScalar()) {
     absl::StatusOr<Point> point = PointFromName(node.Scalar());
@@ -40,13 +59,16 @@ absl::StatusOr<Point> ReadPoint(const YAML::Node& node, const std::string& where
   YamlFields fields(node, where);
   Point point;
   point.name = fields.Text("name");
-  const std::string codec = fields.Text("codec");
+  std::string codec = fields.Text("codec");
+  const YAML::Node schedule = fields.Has("schedule") ? fields.List("schedule") : YAML::Node();
   const std::string mode = fields.TextOr("mode", "fused");
   RETURN_IF_ERROR(fields.Finish());
   if (point.name.empty() || point.name.find_first_of("/.") != std::string::npos) {
     return absl::InvalidArgumentError(
         absl::StrCat(where, ": field \"name\" is \"", point.name, "\"; it names a file"));
   }
+  ASSIGN_OR_RETURN(const std::string lists, ReadSchedule(schedule, fields.WhereIs("schedule")));
+  codec += lists;
   const absl::StatusOr<CodecSpec> spec = CodecSpec::Parse(codec);
   if (!spec.ok()) {
     return absl::InvalidArgumentError(

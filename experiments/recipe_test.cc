@@ -62,6 +62,27 @@ TEST_F(RecipeTest, APointMayNameAnyCodec) {
   EXPECT_EQ(recipe.datasets[0].points[0].codec->axis, Axis::kPerHead);
 }
 
+TEST_F(RecipeTest, AScheduleIsTheListsOfTheCodecsText) {
+  const absl::StatusOr<Recipe> recipe = Load(WithDataset(
+      "points: [{name: m, codec: int4, schedule: [{layers: 0-7, scheme: int8}, "
+      "{layers: 9, scheme: bf16, half: keys}, {layers: 8-9, scheme: none, half: values}]}]"));
+  ASSERT_TRUE(recipe.ok()) << recipe.status();
+  EXPECT_EQ(recipe->datasets[0].points[0].codec->ToString(),
+            "int4,keys=0-7:int8+9:bf16,values=0-7:int8+8-9:none");
+  EXPECT_THAT(Error(WithDataset("points: [{name: m, codec: int4, schedule: [{layers: 0-7, "
+                                "scheme: int8, half: both halves}]}]")),
+              HasSubstr("schedule[0]: half: \"both halves\""));
+}
+
+TEST_F(RecipeTest, EveryRecipeOfCodecsLoads) {
+  for (const char* name : {"schemes", "selections", "mixed", "budgets"}) {
+    absl::StatusOr<Recipe> recipe = Recipe::Load(*ProjectFolder() / "experiments" / "recipes" /
+                                                 absl::StrCat("codec_", name, ".yaml"));
+    ASSERT_TRUE(recipe.ok()) << recipe.status();
+    EXPECT_TRUE(recipe->LoadDatasets().ok()) << name;
+  }
+}
+
 TEST_F(RecipeTest, ANamedCodecMayBeAPrefixsAndAPairMayHaveNoFuser) {
   const Recipe recipe = *Load(
       "name: t\npairs: [{name: p, receiver: r, sharer: r}]\ndatasets:\n"

@@ -29,7 +29,7 @@ void AnswerBatch::PlacePrefixes() {
   for (size_t row = 0; row < rows_.size(); ++row) {
     PlaceCache(*rows_[row], static_cast<int64_t>(row), builder);
   }
-  SharerCache placed = builder.Build();
+  SharerCache placed = builder.Build();  // with every tensor: CheckPrefix refuses other codecs
   cache_.keys = std::move(placed.keys);
   cache_.values = std::move(placed.values);
   cache_.valid = std::move(placed.selected);

@@ -72,7 +72,15 @@ absl::Status CheckPrefix(const v1::AnswerRequest& request) {
     return absl::InvalidArgumentError(
         "control_context is empty: CONTROL_WRONG_QUESTION of MODE_PREFIX needs it");
   }
-  return CodecFromProto(request.codec()).status();
+  ASSIGN_OR_RETURN(const CodecSpec codec, CodecFromProto(request.codec()));
+  for (const Half half : {Half::kKey, Half::kValue}) {
+    const std::vector<uint8_t>& entries = codec.schedule.Of(half);
+    if (std::ranges::find(entries, PrecisionSchedule::kNotSent) == entries.end()) continue;
+    return absl::InvalidArgumentError(
+        absl::StrCat("codec: ", half == Half::kKey ? "keys" : "values",
+                     " has 'none': MODE_PREFIX needs the whole cache"));
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace

@@ -161,6 +161,12 @@ void AnswerBatch::TakeCache(AnswerState& question) {
   absl::StatusOr<ReceivedFrame> received = ReadFrame(*shared, question.expectation, counted);
   CountBytes(parts_.metrics.rx_bytes_total, codec, Parts(counted));
   if (!received.ok()) return SharerFailed(question, received.status());
+  if (question.request().mode() == v1::MODE_PREFIX && received->frame.layers != layers_) {
+    return Fail(question,
+                absl::FailedPreconditionError(
+                    "mode is MODE_PREFIX, which needs the whole cache: the codec's budget "
+                    "leaves tensors out; expected more budget_bytes"));
+  }
   question.frame = std::move(received->frame);
   const KvFrame& frame = *question.frame;
 

@@ -43,13 +43,14 @@ SharerCacheBuilder::SharerCacheBuilder(const KvLayout& sharer, const KvLayerSet&
                        sharer.num_kv_heads, sharer.head_dim},
                       at::TensorOptions(options.device).dtype(options.dtype))),
       selected_(
-          at::zeros({batch_size, num_slots}, at::TensorOptions(options.device).dtype(at::kBool))) {}
+          at::zeros({batch_size, num_slots}, at::TensorOptions(options.device).dtype(at::kBool))),
+      sent_(at::ones({data_.size(0), batch_size}, at::kBool)) {}
 
 absl::Status SharerCacheBuilder::SetRow(int64_t row, const KvFrame& frame,
                                         const std::vector<int32_t>& slots) {
   const int64_t num_kept = static_cast<int64_t>(frame.positions.size());
   const at::Tensor decoded =
-      at::empty({data_.size(0), num_kept, layout_.num_kv_heads, layout_.head_dim}, data_.options());
+      at::zeros({data_.size(0), num_kept, layout_.num_kv_heads, layout_.head_dim}, data_.options());
   KvCacheView view{.layout = layout_,
                    .num_tokens = num_kept,
                    .dtype = CacheDType(decoded),
@@ -62,6 +63,10 @@ absl::Status SharerCacheBuilder::SetRow(int64_t row, const KvFrame& frame,
         plane.data_ptr(), plane.stride(0), plane.stride(1)};
   }
   RETURN_IF_ERROR(DecodeCache(frame, view));
+  const std::vector<KvTensorId> sent = frame.layers.Tensors();
+  for (size_t i = 0; i < tensors_.size(); ++i) {
+    sent_[static_cast<int64_t>(i)][row] = std::ranges::find(sent, tensors_[i]) != sent.end();
+  }
 
   std::vector<int64_t> sources, filled;
   for (size_t slot = 0; slot < slots.size(); ++slot) {
@@ -98,6 +103,16 @@ SharerCache SharerCacheBuilder::Build() const {
         data_[static_cast<int64_t>(i)].transpose(1, 2);
   }
   cache.selected = selected_;
+  const at::Tensor sent_to_all = sent_.all(1);
+  if (sent_to_all.all().item<bool>()) return cache;
+  cache.selected_keys.resize(layout_.num_layers);
+  cache.selected_values.resize(layout_.num_layers);
+  for (size_t i = 0; i < tensors_.size(); ++i) {
+    const auto index = static_cast<int64_t>(i);
+    if (sent_to_all[index].item<bool>()) continue;
+    auto& own = tensors_[i].half == Half::kKey ? cache.selected_keys : cache.selected_values;
+    own[tensors_[i].layer] = selected_ & sent_[index].unsqueeze(1).to(selected_.device());
+  }
   return cache;
 }
 

@@ -37,7 +37,8 @@ class SharerCacheBuilder {
                      int64_t num_slots, const ModelOptions& options);
 
   // Decodes `frame` into row `row`: slot i gets the frame's token slots[i] if that was sent, and
-  // stays unselected otherwise (-1: it takes none). Several slots may take one token. Errors as
+  // stays unselected otherwise (-1: it takes none); every slot of a tensor that was not sent stays
+  // unselected. Several slots may take one token. Errors as
   // DecodeCache; FAILED_PRECONDITION if no slot gets any.
   absl::Status SetRow(int64_t row, const KvFrame& frame, const std::vector<int32_t>& slots);
   // Zeros at every slot of the row: what remains of a gain then is not communication.
@@ -49,7 +50,8 @@ class SharerCacheBuilder {
   KvLayout layout_;
   std::vector<KvTensorId> tensors_;
   at::Tensor data_;      // [tensors, B, T, H, D], token-major as the frame's blocks are
-  at::Tensor selected_;  // [B, T] bool
+  at::Tensor selected_;  // [B, T] bool: of the tensors that were sent
+  at::Tensor sent_;      // [tensors, B] bool
 };
 
 // Whether row `row` differs between the two caches in any layer.

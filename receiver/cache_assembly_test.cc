@@ -58,6 +58,18 @@ TEST_F(SharerCacheBuilderTest, ARowWithoutAnyTokenIsRefused) {
   EXPECT_THAT(std::string(status.message()), HasSubstr("none of the 1 sent tokens"));
 }
 
+TEST_F(SharerCacheBuilderTest, ATensorThatWasNotSentIsSelectedAtNoSlot) {
+  SharerCacheBuilder builder(kLayout, KvLayerSet::Both({0}), /*batch_size=*/2, /*num_slots=*/3,
+                             ModelOptions{});
+  ASSERT_TRUE(builder.SetRow(0, FrameOf("fp32"), {0, 1, 2}).ok());
+  ASSERT_TRUE(builder.SetRow(1, FrameOf("fp32,values=0:none"), {0, 1, -1}).ok());
+  const SharerCache cache = builder.Build();
+  EXPECT_TRUE(cache.SelectedOf(0, Half::kKey)
+                  .equal(at::tensor({1, 1, 1, 1, 1, 0}).view({2, 3}).to(at::kBool)));
+  EXPECT_TRUE(cache.SelectedOf(0, Half::kValue)
+                  .equal(at::tensor({1, 1, 1, 0, 0, 0}).view({2, 3}).to(at::kBool)));
+}
+
 TEST_F(SharerCacheBuilderTest, AZeroRowIsSelectedAsFarAsItGoes) {
   builder_.SetZeroRow(0, 3);
   EXPECT_THAT(KeysOf(builder_), testing::ElementsAre(0, 0, 0, -1, -1));

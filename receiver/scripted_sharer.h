@@ -99,7 +99,7 @@ class ScriptedSharer final : public v1::Sharer::WithRawCallbackMethod_Share<v1::
 
   // What an honest sharer writes for `request`.
   std::vector<std::string> TrueMessages(const v1::ShareRequest& request) {
-    absl::StatusOr<ShareJob> job = MakeShareJob(model_, request, kChunkBytes);
+    absl::StatusOr<ShareJob> job = MakeShareJob(model_, {}, request, kChunkBytes);
     EXPECT_TRUE(job.ok()) << job.status();
     std::promise<absl::StatusOr<SharedCache>> shared;
     job->finish = [&](absl::StatusOr<SharedCache> cache) { shared.set_value(std::move(cache)); };

@@ -28,7 +28,7 @@ Ids PromptIds(const v1::AnswerRequest& request) {
 // The receiver's cache fused with the sharer's at every slot, without codec, wire or batch. The
 // sharer has read `context` first.
 KvCache FuseDirectly(const Fuser& fuser, const Ids& ids, double scale = 1.0,
-                     const Ids& context = {}) {
+                     const Ids& context = {}, std::optional<Half> unsent = std::nullopt) {
   Ids sharer_ids = context;
   sharer_ids.insert(sharer_ids.end(), ids.begin(), ids.end());
   const KvCache sharer = PrefillAllButLast(EmbeddedSharer().model, sharer_ids);
@@ -39,6 +39,10 @@ KvCache FuseDirectly(const Fuser& fuser, const Ids& ids, double scale = 1.0,
   for (const at::Tensor& keys : sharer.keys) cache.keys.push_back(shared(keys));
   for (const at::Tensor& values : sharer.values) cache.values.push_back(shared(values));
   cache.selected = at::ones({1, static_cast<int64_t>(ids.size()) - 1}, at::kBool);
+  if (unsent) {
+    (*unsent == Half::kKey ? cache.selected_keys : cache.selected_values)
+        .assign(sharer.keys.size(), at::zeros_like(cache.selected));
+  }
   return fuser.Fuse(cache, PrefillAllButLast(EmbeddedReceiver().model, ids)).value();
 }
 
@@ -199,13 +203,24 @@ TEST_F(ReceiverServiceTest, EveryCodecThatIsListedGivesAnAnswer) {
     if (selection == Selection::kAll) continue;
     codecs.push_back("int8,keep_ratio=0.5,select=" + std::string(SelectionName(selection)));
   }
+  codecs.insert(codecs.end(), {"int4,keys=1-2:int8,values=3:bf16+4:none", "int8,budget_bytes=900",
+                               "bf16,select=back,budget_bytes=2500"});
   for (const std::string& codec : codecs) {
     const v1::AnswerReply reply = Answer(MakeQuestion(v1::MODE_FUSED, codec));
     EXPECT_FALSE(reply.text().empty()) << codec;
     EXPECT_EQ(reply.bytes().tx(), reply.bytes().payload() + reply.bytes().scales() +
                                       reply.bytes().indices() + reply.bytes().header())
         << codec;
+    const uint64_t budget = CodecSpec::Parse(codec)->budget_bytes;
+    if (budget > 0) EXPECT_LE(reply.bytes().tx(), budget) << codec;
   }
+}
+
+TEST_F(ReceiverServiceTest, WhatACodecDoesNotSendKeepsTheReceiversOwnCache) {
+  const v1::AnswerRequest request = WithOptions(
+      MakeQuestion(v1::MODE_FUSED, "fp32,values=0-4:none"), v1::ANSWER_METHOD_LOGLIKELIHOOD);
+  ExpectScores(Answer(request), request,
+               FuseDirectly(*fuser, PromptIds(request), 1.0, {}, Half::kValue));
 }
 
 TEST_F(ReceiverServiceTest, BytesAreCountedByPartAndBesideThemTheFormula) {

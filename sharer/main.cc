@@ -2,26 +2,49 @@
 //
 //   qc2c-sharer --model DIR --listen unix:/run/qc2c/sharer.sock [--metrics 127.0.0.1:9101]
 #include <CLI/CLI.hpp>
+#include <string>
+#include <utility>
+#include <vector>
 
+#include "common/base/hash.h"
 #include "common/base/status_macros.h"
 #include "common/obs/metrics.h"
 #include "common/obs/qc2c_metrics.h"
 #include "common/rpc/stop_signals.h"
 #include "common/serving/daemon.h"
 #include "common/serving/language_model.h"
+#include "common/serving/sensitivity_file.h"
 #include "sharer/service.h"
 
 namespace qc2c {
 namespace {
 
-absl::Status Run(const DaemonOptions& options, uint32_t chunk_bytes) {
+absl::StatusOr<WeightsById> LoadWeights(const std::vector<std::string>& files, const Model& model) {
+  WeightsById weights;
+  for (const std::string& path : files) {
+    ASSIGN_OR_RETURN(SensitivityFile file,
+                     SensitivityFile::Load(path, model.config().Layout(), model.fingerprint()));
+    weights[file.id] = std::move(file.weights);
+  }
+  return weights;
+}
+
+std::string IdsOf(const WeightsById& weights) {
+  std::string ids;
+  for (const auto& [id, of_tensors] : weights) ids += (ids.empty() ? "" : ",") + HashText(id);
+  return ids;
+}
+
+absl::Status Run(const DaemonOptions& options, uint32_t chunk_bytes,
+                 const std::vector<std::string>& sensitivity) {
   RETURN_IF_ERROR(PrepareProcess(options));
   ASSIGN_OR_RETURN(const ModelOptions model_options, options.Model());
   ASSIGN_OR_RETURN(const LanguageModel language_model,
                    LanguageModel::Load(options.model, model_options));
+  ASSIGN_OR_RETURN(const WeightsById weights, LoadWeights(sensitivity, language_model.model));
   Metrics registry;
   Qc2cMetrics metrics(registry);
-  SharerService service(language_model, metrics, options.Limits(), chunk_bytes);
+  SharerService service(language_model, metrics, options.Limits(), chunk_bytes, weights);
   return Serve(options, {.program = "qc2c-sharer",
                          .service = {v1::Sharer::service_full_name(), &service},
                          .metrics = registry,
@@ -29,7 +52,8 @@ absl::Status Run(const DaemonOptions& options, uint32_t chunk_bytes) {
                                    {"layout", language_model.model.config().Layout().ToString()},
                                    {"device", options.device},
                                    {"dtype", options.dtype},
-                                   {"codecs", SchemeNames()}},
+                                   {"codecs", SchemeNames()},
+                                   {"weights", weights.empty() ? "none" : IdsOf(weights)}},
                          .stop_admitting = [&] { service.StopAdmitting(); },
                          .busy = [&] { return metrics.inflight.Value() > 0; }});
 }
@@ -48,5 +72,9 @@ int main(int argc, char** argv) {
                  "Bytes of codes and scales in one message; a smaller cache is one message")
       ->capture_default_str()
       ->check(CLI::Range(qc2c::kMinChunkBytes, qc2c::kMaxChunkBytes));
-  return qc2c::RunProgram(app, argc, argv, [&] { return qc2c::Run(options, chunk_bytes); });
+  std::vector<std::string> sensitivity;
+  app.add_option("--sensitivity", sensitivity,
+                 "File of `qc2c sensitivity` that a codec's weights may name; may be given again");
+  return qc2c::RunProgram(app, argc, argv,
+                          [&] { return qc2c::Run(options, chunk_bytes, sensitivity); });
 }

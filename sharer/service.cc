@@ -63,10 +63,11 @@ struct SharerService::GenerateCall {
 };
 
 SharerService::SharerService(const LanguageModel& language_model, Qc2cMetrics& metrics,
-                             const BatchLimits& limits, uint32_t chunk_bytes)
+                             const BatchLimits& limits, uint32_t chunk_bytes, WeightsById weights)
     : language_model_(language_model),
       metrics_(metrics),
       chunk_bytes_(chunk_bytes),
+      weights_(std::move(weights)),
       share_engine_(language_model, metrics, limits),
       text_generator_(language_model, limits) {}
 
@@ -124,7 +125,7 @@ absl::Status SharerService::StartShare(const grpc::ByteBuffer& request,
                                        const std::shared_ptr<RawStreamWriter>& writer) {
   v1::ShareRequest share;
   RETURN_IF_ERROR(ParseMessage(request, &share));
-  ASSIGN_OR_RETURN(ShareJob job, MakeShareJob(language_model_, share, chunk_bytes_));
+  ASSIGN_OR_RETURN(ShareJob job, MakeShareJob(language_model_, weights_, share, chunk_bytes_));
   record->codec = job.codec.ToString();
   record->request.Note("question_id", share.question_id());
   record->request.Note("codec", record->codec);

@@ -22,9 +22,9 @@ class SharerService final
           v1::Sharer::WithRawCallbackMethod_Share<v1::Sharer::Service>>> {
  public:
   // The language model and the metrics must outlive it. Fewer bytes than `chunk_bytes` a message if
-  // the receiver asks for that.
+  // the receiver asks for that. `weights`: what a codec's budget may name.
   SharerService(const LanguageModel& language_model, Qc2cMetrics& metrics,
-                const BatchLimits& limits, uint32_t chunk_bytes);
+                const BatchLimits& limits, uint32_t chunk_bytes, WeightsById weights = {});
 
   grpc::ServerUnaryReactor* Describe(grpc::CallbackServerContext* context,
                                      const v1::DescribeRequest* request,
@@ -51,6 +51,7 @@ class SharerService final
   const LanguageModel& language_model_;
   Qc2cMetrics& metrics_;
   const uint32_t chunk_bytes_;
+  const WeightsById weights_;
   ShareEngine share_engine_;
   TextGenerator text_generator_;
 };

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/base/hash.h"
 #include "common/base/status_macros.h"
 #include "common/model/model.h"
 #include "common/wire/frame_codec.h"
@@ -76,7 +77,7 @@ TokenBatch Widened(const TokenBatch& tokens, int64_t max_positions) {
 }  // namespace
 
 absl::StatusOr<ShareJob> MakeShareJob(const LanguageModel& language_model,
-                                      const v1::ShareRequest& request,
+                                      const WeightsById& weights, const v1::ShareRequest& request,
                                       uint32_t default_chunk_bytes) {
   const uint64_t fingerprint = language_model.model.fingerprint();
   if (request.model_fingerprint() != 0 && request.model_fingerprint() != fingerprint) {
@@ -87,6 +88,15 @@ absl::StatusOr<ShareJob> MakeShareJob(const LanguageModel& language_model,
   RETURN_IF_ERROR(CheckIds(request, language_model));
   ShareJob job;
   ASSIGN_OR_RETURN(job.codec, CodecFromProto(request.codec()));
+  if (job.codec.weights != 0) {
+    const auto found = weights.find(job.codec.weights);
+    if (found == weights.end()) {
+      return absl::FailedPreconditionError(
+          absl::StrCat("codec: weights is ", HashText(job.codec.weights), ": this sharer has ",
+                       weights.size(), " files of sensitivities (--sensitivity), not this one"));
+    }
+    job.weights = &found->second;
+  }
   job.ids.assign(request.ids().begin(), request.ids().end());
   RETURN_IF_ERROR(CheckTokens(request));
   job.tokens.assign(request.tokens().begin(), request.tokens().end());
@@ -169,7 +179,16 @@ absl::StatusOr<SharedCache> ShareEngine::Encode(const ShareJob& job, const KvCac
   const KvCacheView view = job.tokens.empty()
                                ? ViewOfRow(cache, row, job.num_tokens(), layers, layout)
                                : ViewOfRow(wanted, 0, job.num_wanted(), layers, layout);
-  ASSIGN_OR_RETURN(KvFrame frame, EncodeCache(view, job.layers, job.codec));
+  CodecSpec codec = job.codec;
+  if (codec.budget_bytes != 0) {
+    const auto frame_bytes = [&](const KvFrame& frame) {
+      return BytesOfFrame(frame, job.chunk_bytes);
+    };
+    const TensorWeights weights = job.weights == nullptr ? TensorWeights() : *job.weights;
+    ASSIGN_OR_RETURN(BudgetPlan plan, PlanBudget(view, job.layers, codec, weights, frame_bytes));
+    codec = std::move(plan.codec);
+  }
+  ASSIGN_OR_RETURN(KvFrame frame, EncodeCache(view, job.layers, codec));
   frame.model_fingerprint = language_model_.model.fingerprint();
   SharedCache shared;
   ASSIGN_OR_RETURN(shared.messages, WriteFrame(frame, job.chunk_bytes));

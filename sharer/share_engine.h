@@ -4,12 +4,14 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "common/codec/budget.h"
 #include "common/codec/codec.h"
 #include "common/obs/qc2c_metrics.h"
 #include "common/serving/batch_queue.h"
@@ -26,10 +28,14 @@ struct SharedCache {
   uint32_t num_kept = 0;
 };
 
+// What the budgets of codecs may be weighted by: a file's id and what it says.
+using WeightsById = std::map<uint64_t, TensorWeights>;
+
 struct ShareJob {
   std::vector<int32_t> ids;     // checked against the model
   std::vector<int64_t> tokens;  // indices into ids: whose cache is sent; empty: of all
   CodecSpec codec;
+  const TensorWeights* weights = nullptr;  // of the codec's budget; null: all alike
   KvLayerSet layers;
   uint32_t chunk_bytes = 0;
   std::function<bool()> cancelled;  // polled between stages
@@ -43,9 +49,10 @@ struct ShareJob {
 
 // Turns a request into a job without its callbacks. INVALID_ARGUMENT or FAILED_PRECONDITION naming
 // the field: ids empty, outside the vocabulary or beyond the context, tokens or layers not
-// ascending or not there, codec, chunk_bytes, another model.
+// ascending or not there, codec, weights that are not in `weights` (which outlives the job),
+// chunk_bytes, another model.
 absl::StatusOr<ShareJob> MakeShareJob(const LanguageModel& language_model,
-                                      const v1::ShareRequest& request,
+                                      const WeightsById& weights, const v1::ShareRequest& request,
                                       uint32_t default_chunk_bytes);
 
 // Thread-safe. The language model and the metrics must outlive it.

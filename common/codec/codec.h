@@ -38,7 +38,7 @@ struct KvFrame {
   CodecSpec codec;
   uint32_t num_tokens = 0;          // that the sharer read
   std::vector<uint32_t> positions;  // of the sent tokens, ascending, each < num_tokens
-  KvLayerSet layers;                // that are sent
+  KvLayerSet layers;                // that are sent: none that codec.schedule does not send
   std::vector<KvBlock> blocks;      // one for each of layers.Tensors(), in this order
   std::vector<uint8_t> data;
 
@@ -50,7 +50,8 @@ struct KvFrame {
   }
 };
 
-// Bytes of the codes and of the scales of one block of `num_kept` tokens. INVALID_ARGUMENT for a
+// Bytes of the codes and of the scales of one block of `num_kept` tokens, `codec` being that of its
+// tensor (CodecSpec::Of). INVALID_ARGUMENT for a
 // layout out of range (KvLayout::Validate) or num_kept above KvLayout::kMaxTokens, so neither can
 // overflow.
 struct BlockBytes {
@@ -64,11 +65,11 @@ absl::StatusOr<BlockBytes> BytesOfBlock(const CodecSpec& codec, const KvLayout& 
 // that has checked its header start here.
 absl::Status LayOutBlocks(KvFrame& frame);
 
-// Encodes the planes of `layers` from the cache's own device; they must be present in `cache`, and
-// for a selection by norm every plane of the scored half (selection.h). Finite input is required:
-// NaN or infinity is INVALID_ARGUMENT naming layer, half, token and head (CPU and CUDA alike).
-// model_fingerprint is left for the caller. A cache on CUDA is read after all work queued on the
-// legacy default stream.
+// Encodes the planes of `layers`, but for those that codec.schedule does not send, from the cache's
+// own device; they must be present in `cache`, and for a selection by norm every plane of the
+// scored half (selection.h). Finite input is required: NaN or infinity is INVALID_ARGUMENT naming
+// layer, half, token and head (CPU and CUDA alike). model_fingerprint is left for the caller. A
+// cache on CUDA is read after all work queued on the legacy default stream.
 absl::StatusOr<KvFrame> EncodeCache(const KvCacheView& cache, const KvLayerSet& layers,
                                     const CodecSpec& codec);
 

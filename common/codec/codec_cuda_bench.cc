@@ -85,10 +85,11 @@ void Kernels(benchmark::State& state, Direction direction, const std::string& co
   const CudaStream stream = CudaStream::Create().value();
   const KvFrame frame =
       EncodeCache(cache.view, BenchLayers(), CodecSpec::Parse(codec).value()).value();
-  const std::vector<CudaBlock> table = BlockTable(frame, cache.view);
+  const std::vector<CudaBlockGroup> groups = GroupBlocks(frame);  // one
+  const std::vector<CudaBlock> table = BlockTable(frame, groups, cache.view);
   CudaBuffer device_table(CudaMemory::kDevice), data(CudaMemory::kDevice),
       marks(CudaMemory::kDevice), totals(CudaMemory::kDevice);
-  CudaBlocks blocks = BlocksOf(frame, cache.view, table);
+  CudaBlocks blocks = BlocksOf(frame, groups[0], cache.view, table, 0);
   const size_t table_bytes = table.size() * sizeof(CudaBlock);
   blocks.blocks = reinterpret_cast<CudaBlock*>(Allocate(device_table, table_bytes));
   blocks.data = Allocate(data, frame.data.size());

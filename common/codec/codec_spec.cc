@@ -95,7 +95,33 @@ absl::Status ParseCount(std::string_view key, std::string_view value, uint32_t& 
   return count >= 1 ? absl::OkStatus() : Unexpected(key, value, kAtLeastOne);
 }
 
-absl::Status ParseItem(std::string_view key, std::string_view value, CodecSpec& spec) {
+// The texts of a schedule, read when the codec's own precision is known.
+struct LayerLists {
+  std::string_view keys;
+  std::string_view values;
+};
+
+absl::Status ParseLayers(std::string_view key, std::string_view value, std::string_view& list) {
+  if (value.empty()) return Unexpected(key, value, "LAYERS:PRECISION[+LAYERS:PRECISION]...");
+  list = value;
+  return absl::OkStatus();
+}
+
+absl::Status ParseBudget(std::string_view key, std::string_view value, uint64_t& bytes) {
+  RETURN_IF_ERROR(ParseNumber(key, value, kAtLeastOne, bytes));
+  return bytes >= 1 ? absl::OkStatus() : Unexpected(key, value, kAtLeastOne);
+}
+
+// An id as HashText writes it.
+absl::Status ParseWeights(std::string_view key, std::string_view value, uint64_t& id) {
+  constexpr const char* kId = "16 hexadecimal digits, not all 0";
+  const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), id, 16);
+  const bool is_read = error == std::errc() && end == value.data() + value.size();
+  return is_read && value.size() == 16 && id != 0 ? absl::OkStatus() : Unexpected(key, value, kId);
+}
+
+absl::Status ParseItem(std::string_view key, std::string_view value, CodecSpec& spec,
+                       LayerLists& lists) {
   if (key == "axis") return ParseName(key, value, kAllAxes, AxisName, spec.axis);
   if (key == "group") return ParseCount(key, value, spec.group_size);
   if (key == "scale") return ParseName(key, value, kAllScaleTypes, ScaleTypeName, spec.scale_type);
@@ -105,10 +131,15 @@ absl::Status ParseItem(std::string_view key, std::string_view value, CodecSpec& 
   if (key == "sinks") return ParseCount(key, value, spec.sinks);
   if (key == "seed") return ParseNumber(key, value, "a whole number below 2^32", spec.seed);
   if (key == "entropy") return ParseName(key, value, kAllEntropies, EntropyName, spec.entropy);
+  if (key == "budget_bytes") return ParseBudget(key, value, spec.budget_bytes);
+  if (key == "weights") return ParseWeights(key, value, spec.weights);
+  if (key == "keys") return ParseLayers(key, value, lists.keys);
+  if (key == "values") return ParseLayers(key, value, lists.values);
   return absl::InvalidArgumentError(
       absl::StrCat("codec: unknown key '", std::string(key),
                    "': expected axis, group, scale, select, keep_ratio, keep_tokens, "
-                   "keep_tokens_min, sinks, seed or entropy"));
+                   "keep_tokens_min, sinks, seed, entropy, keys, values, budget_bytes or "
+                   "weights"));
 }
 
 absl::Status ValidateScale(const CodecSpec& spec, const SchemeCoder& coder) {
@@ -148,7 +179,27 @@ absl::Status ValidateGroup(const CodecSpec& spec) {
   return Unexpected("group", absl::StrCat(spec.group_size), "8, 16, 32 or 64");
 }
 
+// A budget decides by itself what a request may otherwise say.
+absl::Status ValidateBudget(const CodecSpec& spec) {
+  const auto refuse = [](const char* key) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("codec: budget_bytes and ", key, " exclude each other"));
+  };
+  if (spec.keep.has_value()) {
+    return refuse(std::holds_alternative<float>(*spec.keep) ? "keep_ratio" : "keep_tokens");
+  }
+  if (spec.keep_tokens_min != 0) return refuse("keep_tokens_min");
+  // What coding saves is not known before the precisions are chosen.
+  if (spec.entropy != Entropy::kNone) return refuse("entropy");
+  return spec.schedule.empty() ? absl::OkStatus() : refuse("keys and values");
+}
+
 absl::Status ValidateKeep(const CodecSpec& spec) {
+  if (spec.budget_bytes != 0) return ValidateBudget(spec);
+  if (spec.weights != 0) {
+    return Unexpected("weights", absl::StrCat(absl::Hex(spec.weights, absl::kZeroPad16)),
+                      "none without budget_bytes");
+  }
   const bool selects = spec.selection != Selection::kAll;
   if (selects != spec.keep.has_value()) {
     return absl::InvalidArgumentError(
@@ -194,6 +245,36 @@ absl::Status ValidateEntropy(const CodecSpec& spec) {
                                  " has no codes with a table"));
 }
 
+void AppendSelection(const CodecSpec& spec, std::string& text) {
+  const bool has_budget = spec.budget_bytes != 0;
+  if (has_budget ? spec.selection == Selection::kValueNorm : !spec.keep.has_value()) return;
+  absl::StrAppend(&text, ",select=", std::string(SelectionName(spec.selection)));
+  if (spec.selection == Selection::kSinks && spec.sinks != CodecSpec::kDefaultSinks) {
+    absl::StrAppend(&text, ",sinks=", spec.sinks);
+  }
+  if (spec.seed != 0) absl::StrAppend(&text, ",seed=", spec.seed);
+  if (has_budget) return;
+  if (const uint32_t* tokens = std::get_if<uint32_t>(&*spec.keep)) {
+    absl::StrAppend(&text, ",keep_tokens=", *tokens);
+    return;
+  }
+  char digits[32];  // the shortest digits that read back as the same float
+  const auto end = std::to_chars(digits, digits + sizeof(digits), std::get<float>(*spec.keep)).ptr;
+  absl::StrAppend(&text, ",keep_ratio=", std::string(digits, end));
+  if (spec.keep_tokens_min != 0) absl::StrAppend(&text, ",keep_tokens_min=", spec.keep_tokens_min);
+}
+
+// Each precision of the schedule by itself, then the lists.
+absl::Status ValidateSchedule(const CodecSpec& spec) {
+  for (const Precision& precision : spec.schedule.precisions) {
+    const absl::Status status = spec.With(precision).Validate();
+    if (status.ok()) continue;
+    return absl::InvalidArgumentError(
+        absl::StrCat(status.message(), " (in a precision of keys or values)"));
+  }
+  return spec.schedule.Validate(spec.precision());
+}
+
 }  // namespace
 
 absl::StatusOr<CodecSpec> CodecSpec::Parse(std::string_view text) {
@@ -207,6 +288,7 @@ absl::StatusOr<CodecSpec> CodecSpec::Parse(std::string_view text) {
     spec.axis = Axis::kNone;
     spec.scale_type = ScaleType::kNone;
   }
+  LayerLists lists;
   std::vector<std::string_view> seen;
   for (const std::string_view item : std::span(items).subspan(1)) {
     const size_t equals = item.find('=');
@@ -217,10 +299,15 @@ absl::StatusOr<CodecSpec> CodecSpec::Parse(std::string_view text) {
           absl::StrCat("codec: key '", std::string(key), "' is given twice"));
     }
     seen.push_back(key);
-    RETURN_IF_ERROR(ParseItem(key, item.substr(equals + 1), spec));
+    RETURN_IF_ERROR(ParseItem(key, item.substr(equals + 1), spec, lists));
   }
   if (spec.axis == Axis::kGroup && spec.group_size == 0) spec.group_size = kDefaultGroupSize;
   if (spec.selection == Selection::kSinks && spec.sinks == 0) spec.sinks = kDefaultSinks;
+  if (spec.budget_bytes != 0 && std::ranges::find(seen, "select") == seen.end()) {
+    spec.selection = Selection::kValueNorm;
+  }
+  ASSIGN_OR_RETURN(spec.schedule,
+                   PrecisionSchedule::Parse(spec.precision(), lists.keys, lists.values));
   RETURN_IF_ERROR(spec.Validate());
   return spec;
 }
@@ -240,21 +327,31 @@ std::string CodecSpec::ToString() const {
   if (entropy != Entropy::kNone) {
     absl::StrAppend(&text, ",entropy=", std::string(EntropyName(entropy)));
   }
-  if (selection == Selection::kAll || !keep.has_value()) return text;
-  absl::StrAppend(&text, ",select=", std::string(SelectionName(selection)));
-  if (selection == Selection::kSinks && sinks != kDefaultSinks) {
-    absl::StrAppend(&text, ",sinks=", sinks);
+  AppendSelection(*this, text);
+  for (const Half half : {Half::kKey, Half::kValue}) {
+    const std::string list = schedule.Text(precision(), half);
+    if (list.empty()) continue;
+    absl::StrAppend(&text, half == Half::kKey ? ",keys=" : ",values=", list);
   }
-  if (seed != 0) absl::StrAppend(&text, ",seed=", seed);
-  if (const uint32_t* tokens = std::get_if<uint32_t>(&*keep)) {
-    absl::StrAppend(&text, ",keep_tokens=", *tokens);
-    return text;
+  if (budget_bytes != 0) absl::StrAppend(&text, ",budget_bytes=", budget_bytes);
+  if (weights != 0) {
+    absl::StrAppend(&text, ",weights=", absl::Hex(weights, absl::kZeroPad16));
   }
-  char digits[32];  // the shortest digits that read back as the same float
-  const auto end = std::to_chars(digits, digits + sizeof(digits), std::get<float>(*keep)).ptr;
-  absl::StrAppend(&text, ",keep_ratio=", std::string(digits, end));
-  if (keep_tokens_min != 0) absl::StrAppend(&text, ",keep_tokens_min=", keep_tokens_min);
   return text;
+}
+
+CodecSpec CodecSpec::With(const Precision& precision) const {
+  CodecSpec codec = *this;
+  codec.scheme = precision.scheme;
+  codec.axis = precision.axis;
+  codec.scale_type = precision.scale_type;
+  codec.group_size = precision.group_size;
+  codec.schedule = {};
+  return codec;
+}
+
+CodecSpec CodecSpec::Of(int32_t layer, Half half) const {
+  return With(schedule.PrecisionOf(precision(), layer, half));
 }
 
 absl::Status CodecSpec::Validate() const {
@@ -266,7 +363,8 @@ absl::Status CodecSpec::Validate() const {
   RETURN_IF_ERROR(ValidateGroup(*this));
   RETURN_IF_ERROR(ValidateEntropy(*this));
   RETURN_IF_ERROR(ValidateSelection(*this));
-  return ValidateKeep(*this);
+  RETURN_IF_ERROR(ValidateKeep(*this));
+  return ValidateSchedule(*this);
 }
 
 uint32_t CodecSpec::NumKept(uint32_t num_tokens) const {

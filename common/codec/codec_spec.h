@@ -10,6 +10,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "common/codec/codec_enums.h"
+#include "common/codec/precision_schedule.h"
 
 namespace qc2c {
 
@@ -44,23 +45,35 @@ struct CodecSpec {
   uint32_t sinks = 0;                // for kSinks: tokens of the front, at least 1; else 0
   uint32_t seed = 0;                 // for kRandom; else 0
   Entropy entropy = Entropy::kNone;  // kRans not for the float schemes
+  PrecisionSchedule schedule;        // tensors whose precision is another
+  // Not 0: a request that PlanBudget (budget.h) resolves to a codec whose frames have at most so
+  // many bytes on the wire. It has no keep and no schedule; `scheme` is the widest that any tensor
+  // may get, and the selection (value_norm unless the text says another) the order of the tokens.
+  uint64_t budget_bytes = 0;
+  uint64_t weights = 0;  // with a budget: the id of a file of sensitivities (sensitivity.h); or 0
 
   static constexpr uint32_t kDefaultGroupSize = 32;
   static constexpr uint32_t kDefaultSinks = 4;
 
   // "SCHEME[,key=value]...": keys axis, group, scale, select, keep_ratio, keep_tokens,
-  // keep_tokens_min, sinks, seed, entropy, as on the command line. Defaults: axis per_token, group
-  // 32, scale fp16, select all, sinks 4, seed 0, entropy none. INVALID_ARGUMENT naming the key, the
-  // value and what was expected.
+  // keep_tokens_min, sinks, seed, entropy, keys, values, budget_bytes, weights, as on the command
+  // line. Defaults: axis per_token, group 32, scale fp16, select all, sinks 4, seed 0, entropy
+  // none. INVALID_ARGUMENT naming the key, the value and what was expected.
   static absl::StatusOr<CodecSpec> Parse(std::string_view text);
   // The canonical text: Parse(ToString()) gives the same spec; equal specs give equal texts.
   std::string ToString() const;
   // INVALID_ARGUMENT naming the field and its range.
   absl::Status Validate() const;
   // min(keep_tokens, num_tokens), or of a ratio max(1, floor(keep_ratio * num_tokens + 0.5)), the
-  // product rounded to fp32, raised to keep_tokens_min as far as there are tokens. REQUIRES: valid.
+  // product rounded to fp32, raised to keep_tokens_min as far as there are tokens; with a budget,
+  // all: so many it may be. REQUIRES: valid.
   uint32_t NumKept(uint32_t num_tokens) const;
   Scaling scaling() const { return {axis, scale_type, group_size}; }
+  Precision precision() const { return {scheme, axis, scale_type, group_size}; }
+  // This codec with another precision and no schedule.
+  CodecSpec With(const Precision& precision) const;
+  // What one tensor gets: a codec without a schedule. REQUIRES: valid, and the schedule sends it.
+  CodecSpec Of(int32_t layer, Half half) const;
 
   bool operator==(const CodecSpec&) const = default;
 };

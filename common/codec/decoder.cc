@@ -28,14 +28,15 @@ absl::Status CheckTarget(const KvFrame& frame, const KvCacheView& out) {
 void DecodeOnCpu(const KvFrame& frame, const KvCacheView& out) {
   std::vector<uint32_t> rows_of_out(frame.positions.size());
   std::iota(rows_of_out.begin(), rows_of_out.end(), 0);
-  const SchemeCoder& coder = *FindScheme(frame.codec.scheme);
   for (const KvBlock& block : frame.blocks) {
     const BlockRows rows = {.plane = out.Plane(block.layer, block.half),
                             .dtype = out.dtype,
                             .num_heads = out.layout.num_kv_heads,
                             .head_dim = out.layout.head_dim,
                             .positions = rows_of_out};
-    coder.DecodeBlock(frame.Codes(block), frame.Scales(block), frame.codec.scaling(), rows);
+    const CodecSpec own = frame.codec.Of(block.layer, block.half);
+    FindScheme(own.scheme)
+        ->DecodeBlock(frame.Codes(block), frame.Scales(block), own.scaling(), rows);
   }
 }
 

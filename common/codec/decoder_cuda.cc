@@ -17,7 +17,8 @@ absl::Status DecodeOnCuda(const KvFrame& frame, const KvCacheView& out) {
                    CudaDeviceOf(out.Plane(frame.blocks[0].layer, frame.blocks[0].half).data));
   ASSIGN_OR_RETURN(const CudaDeviceGuard guard, CudaDeviceGuard::Create(gpu));
   ASSIGN_OR_RETURN(const CudaWorkspaceLease workspace, CudaWorkspaceLease::Take(gpu));
-  const std::vector<CudaBlock> table = BlockTable(frame, out);
+  const std::vector<CudaBlockGroup> groups = GroupBlocks(frame);
+  const std::vector<CudaBlock> table = BlockTable(frame, groups, out);
   const size_t table_bytes = table.size() * sizeof(CudaBlock);
   const size_t data_offset = AlignRegion(table_bytes);
   const size_t total = data_offset + frame.data.size();
@@ -30,11 +31,15 @@ absl::Status DecodeOnCuda(const KvFrame& frame, const KvCacheView& out) {
       CudaStatus(cudaMemcpyAsync(workspace->device.data(), workspace->pinned.data(), total,
                                  cudaMemcpyHostToDevice, workspace->stream.get()),
                  "cudaMemcpyAsync"));
-  CudaBlocks blocks = BlocksOf(frame, out, table);
-  blocks.blocks = reinterpret_cast<const CudaBlock*>(workspace->device.data());
-  blocks.data = workspace->device.data() + data_offset;
-  RETURN_IF_ERROR(CudaStatus(
-      FindCudaScheme(frame.codec.scheme)->decode(blocks, workspace->stream.get()), "Decode"));
+  size_t first = 0;
+  for (const CudaBlockGroup& group : groups) {
+    CudaBlocks blocks = BlocksOf(frame, group, out, table, first);
+    blocks.blocks = reinterpret_cast<const CudaBlock*>(workspace->device.data()) + first;
+    blocks.data = workspace->device.data() + data_offset;
+    RETURN_IF_ERROR(CudaStatus(
+        FindCudaScheme(group.codec.scheme)->decode(blocks, workspace->stream.get()), "Decode"));
+    first += group.blocks.size();
+  }
   return workspace->stream.Synchronize();
 }
 

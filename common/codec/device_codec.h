@@ -4,7 +4,8 @@
 // FAILED_PRECONDITION.
 #pragma once
 
-#include <span>
+#include <cstddef>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -15,5 +16,13 @@ namespace qc2c {
 absl::StatusOr<KvFrame> EncodeOnCuda(const KvCacheView& cache, const KvLayerSet& layers,
                                      const CodecSpec& codec);
 absl::Status DecodeOnCuda(const KvFrame& frame, const KvCacheView& out);
+
+// A cache in GPU memory as one in CPU memory; `view` points into `planes`.
+struct HostCache {
+  std::vector<std::vector<std::byte>> planes;
+  KvCacheView view;
+};
+// Every plane that is present, after all work queued on the legacy default stream.
+absl::StatusOr<HostCache> CopyToHost(const KvCacheView& cache);
 
 }  // namespace qc2c

@@ -16,4 +16,6 @@ absl::StatusOr<KvFrame> EncodeOnCuda(const KvCacheView&, const KvLayerSet&, cons
 
 absl::Status DecodeOnCuda(const KvFrame&, const KvCacheView&) { return BuiltWithoutCuda(); }
 
+absl::StatusOr<HostCache> CopyToHost(const KvCacheView&) { return BuiltWithoutCuda(); }
+
 }  // namespace qc2c

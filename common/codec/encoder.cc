@@ -22,7 +22,6 @@ absl::StatusOr<KvFrame> EncodeOnCpu(const KvCacheView& cache, const KvLayerSet& 
   frame.layers = layers;
   ASSIGN_OR_RETURN(frame.positions, SelectTokens(cache, codec));
   RETURN_IF_ERROR(LayOutBlocks(frame));
-  const SchemeCoder& coder = *FindScheme(codec.scheme);
   const MutableByteSpan data(frame.data);
   for (const KvBlock& block : frame.blocks) {
     const BlockRows rows = {.plane = cache.Plane(block.layer, block.half),
@@ -30,10 +29,12 @@ absl::StatusOr<KvFrame> EncodeOnCpu(const KvCacheView& cache, const KvLayerSet& 
                             .num_heads = cache.layout.num_kv_heads,
                             .head_dim = cache.layout.head_dim,
                             .positions = frame.positions};
-    const BlockFaults faults = coder.EncodeBlock(
-        rows, codec.scaling(), data.subspan(block.codes_offset, block.codes_bytes),
-        data.subspan(block.scales_offset, block.scales_bytes));
-    RETURN_IF_ERROR(FaultStatus(faults, {block.layer, block.half}, rows, codec));
+    const CodecSpec own = codec.Of(block.layer, block.half);
+    const BlockFaults faults =
+        FindScheme(own.scheme)
+            ->EncodeBlock(rows, own.scaling(), data.subspan(block.codes_offset, block.codes_bytes),
+                          data.subspan(block.scales_offset, block.scales_bytes));
+    RETURN_IF_ERROR(FaultStatus(faults, {block.layer, block.half}, rows, own));
   }
   return frame;
 }
@@ -43,13 +44,19 @@ absl::StatusOr<KvFrame> EncodeOnCpu(const KvCacheView& cache, const KvLayerSet& 
 absl::StatusOr<KvFrame> EncodeCache(const KvCacheView& cache, const KvLayerSet& layers,
                                     const CodecSpec& codec) {
   RETURN_IF_ERROR(codec.Validate());
+  if (codec.budget_bytes != 0) {
+    return absl::InvalidArgumentError(absl::StrCat("codec: budget_bytes is ", codec.budget_bytes,
+                                                   ": expected a codec that resolves it"));
+  }
   RETURN_IF_ERROR(layers.Validate(cache.layout));
-  RETURN_IF_ERROR(CheckCache(cache, layers.Tensors()));
+  RETURN_IF_ERROR(codec.schedule.CheckLayers(cache.layout));
+  ASSIGN_OR_RETURN(const KvLayerSet sent, codec.schedule.SentOf(layers));
+  RETURN_IF_ERROR(CheckCache(cache, sent.Tensors()));
   if (NeedsScores(codec.selection)) {
     RETURN_IF_ERROR(CheckCache(cache, ScoredTensors(codec.selection, cache.layout)));
   }
-  return cache.device == DeviceType::kCuda ? EncodeOnCuda(cache, layers, codec)
-                                           : EncodeOnCpu(cache, layers, codec);
+  return cache.device == DeviceType::kCuda ? EncodeOnCuda(cache, sent, codec)
+                                           : EncodeOnCpu(cache, sent, codec);
 }
 
 }  // namespace qc2c

@@ -1,5 +1,6 @@
 #include <cuda_runtime_api.h>
 
+#include <algorithm>
 #include <cstring>
 #include <numeric>
 
@@ -23,14 +24,14 @@ namespace {
 struct Regions {
   size_t table = 0;         // CudaBlock [num_blocks], [num_scored_layers]
   size_t given = 0;         // positions that follow from the codec and are no run [num_kept]
-  size_t faults = 0;        // [num_blocks]
+  size_t faults = 0;        // [num_blocks], in the table's order
   size_t score_faults = 0;  // [num_scored_layers]
   size_t data = 0;          // KvFrame::data
   size_t positions = 0;     // [num_kept]
   size_t end_of_result = 0;
   size_t scores = 0;       // [num_tokens]
   size_t layer_means = 0;  // [num_scored_layers, num_tokens]
-  size_t row_totals = 0;   // [num_blocks, num_kept, H]
+  size_t row_totals = 0;   // [the largest group's blocks, num_kept, H]
   size_t end = 0;
 };
 
@@ -39,7 +40,18 @@ bool IsRun(const std::vector<uint32_t>& positions) {
   return positions.back() - positions.front() + 1 == positions.size();
 }
 
-Regions PlaceRegions(const KvFrame& frame) {
+// Rows of the largest launch whose scales are found in two passes.
+size_t NumRowTotals(const KvFrame& frame, std::span<const CudaBlockGroup> groups) {
+  size_t num_blocks = 0;
+  for (const CudaBlockGroup& group : groups) {
+    const Axis axis = group.codec.axis;
+    if (axis != Axis::kPerHead && axis != Axis::kPerLayer) continue;
+    num_blocks = std::max(num_blocks, group.blocks.size());
+  }
+  return num_blocks * frame.positions.size() * frame.layout.num_kv_heads;
+}
+
+Regions PlaceRegions(const KvFrame& frame, std::span<const CudaBlockGroup> groups) {
   const size_t num_blocks = frame.blocks.size();
   const bool scores = NeedsScores(frame.codec.selection);
   const size_t num_scored = scores ? frame.num_tokens : 0;
@@ -56,11 +68,7 @@ Regions PlaceRegions(const KvFrame& frame) {
   r.scores = r.end_of_result;
   r.layer_means = r.scores + AlignRegion(num_scored * sizeof(float));
   r.row_totals = r.layer_means + AlignRegion(num_scored * num_layers * sizeof(float));
-  const Axis axis = frame.codec.axis;
-  const size_t num_rows = axis == Axis::kPerHead || axis == Axis::kPerLayer
-                              ? num_blocks * frame.positions.size() * frame.layout.num_kv_heads
-                              : 0;
-  r.end = r.row_totals + AlignRegion(num_rows * sizeof(float));
+  r.end = r.row_totals + AlignRegion(NumRowTotals(frame, groups) * sizeof(float));
   return r;
 }
 
@@ -74,20 +82,22 @@ class Encoding {
         scored_(NeedsScores(frame.codec.selection)
                     ? ScoredTensors(frame.codec.selection, frame.layout)
                     : std::vector<KvTensorId>()),
-        regions_(PlaceRegions(frame)) {}
+        groups_(GroupBlocks(frame)),
+        table_(BlockTable(frame, groups_, cache)),
+        regions_(PlaceRegions(frame, groups_)) {}
 
   absl::Status Run() {
     RETURN_IF_ERROR(workspace_.device.Reserve(regions_.end));
     const size_t result_bytes = regions_.end_of_result - regions_.faults;
     RETURN_IF_ERROR(workspace_.pinned.Reserve(result_bytes + regions_.faults));
     uint8_t* const upload = workspace_.pinned.data() + result_bytes;
-    const CudaBlocks blocks = WriteTables(upload);
+    WriteTables(upload);
     RETURN_IF_ERROR(Copy(Device(regions_.table), upload, regions_.faults, cudaMemcpyHostToDevice));
     RETURN_IF_ERROR(CudaStatus(
         cudaMemsetAsync(Device(regions_.faults), 0, regions_.data - regions_.faults, Stream()),
         "cudaMemsetAsync"));
     if (!scored_.empty()) RETURN_IF_ERROR(QueueSelection());
-    RETURN_IF_ERROR(QueueEncoding(blocks));
+    RETURN_IF_ERROR(QueueEncoding());
     RETURN_IF_ERROR(Copy(workspace_.pinned.data(), Device(regions_.faults), result_bytes,
                          cudaMemcpyDeviceToHost));
     RETURN_IF_ERROR(workspace_.stream.Synchronize());
@@ -111,18 +121,16 @@ class Encoding {
     return CudaStatus(cudaMemcpyAsync(to, from, bytes, kind, Stream()), "cudaMemcpyAsync");
   }
 
-  // Fills [table, faults) at `upload`; the result's pointers are left for QueueEncoding.
-  CudaBlocks WriteTables(uint8_t* upload) const {
-    std::vector<CudaBlock> table = BlockTable(frame_, cache_);
-    const CudaBlocks blocks = BlocksOf(frame_, cache_, table);
+  // Fills [table, faults) at `upload`.
+  void WriteTables(uint8_t* upload) const {
     const std::vector<CudaBlock> scored = PlaneTable(scored_, cache_);
+    std::vector<CudaBlock> table = table_;
     table.insert(table.end(), scored.begin(), scored.end());
     std::memcpy(upload, table.data(), table.size() * sizeof(CudaBlock));
     if (regions_.given < regions_.faults) {
       std::memcpy(upload + regions_.given, frame_.positions.data(),
                   frame_.positions.size() * sizeof(uint32_t));
     }
-    return blocks;
   }
 
   absl::Status QueueSelection() const {
@@ -141,10 +149,21 @@ class Encoding {
     return CudaStatus(LaunchSelectByNorm(scoring, Stream()), "SelectByNorm");
   }
 
-  absl::Status QueueEncoding(CudaBlocks blocks) const {
-    blocks.blocks = DeviceArray<CudaBlock>(regions_.table);
+  // The launches follow one another on the stream, so that they can share row_totals.
+  absl::Status QueueEncoding() const {
+    size_t first = 0;
+    for (const CudaBlockGroup& group : groups_) {
+      RETURN_IF_ERROR(QueueGroup(group, first));
+      first += group.blocks.size();
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status QueueGroup(const CudaBlockGroup& group, size_t first) const {
+    CudaBlocks blocks = BlocksOf(frame_, group, cache_, table_, first);
+    blocks.blocks = DeviceArray<CudaBlock>(regions_.table) + first;
     blocks.data = Device(regions_.data);
-    blocks.faults = DeviceArray<uint32_t>(regions_.faults);
+    blocks.faults = DeviceArray<uint32_t>(regions_.faults) + first;
     blocks.row_totals = DeviceArray<float>(regions_.row_totals);
     if (!scored_.empty()) {
       blocks.positions = DeviceArray<uint32_t>(regions_.positions);
@@ -153,12 +172,12 @@ class Encoding {
     } else {
       blocks.first_position = frame_.positions.front();
     }
-    return CudaStatus(FindCudaScheme(frame_.codec.scheme)->encode(blocks, Stream()), "Encode");
+    return CudaStatus(FindCudaScheme(group.codec.scheme)->encode(blocks, Stream()), "Encode");
   }
 
   // A refused cache is rare: its plane comes to the host, where the first bad value is looked for.
   absl::Status Describe(BlockFaults faults, const KvTensorId& tensor,
-                        std::span<const uint32_t> positions) const {
+                        std::span<const uint32_t> positions, const CodecSpec& codec) const {
     if (faults == 0) return absl::OkStatus();
     KvPlane plane = cache_.Plane(tensor.layer, tensor.half);
     const int64_t num_elements = (cache_.num_tokens - 1) * plane.token_stride +
@@ -173,7 +192,7 @@ class Encoding {
                             .num_heads = cache_.layout.num_kv_heads,
                             .head_dim = cache_.layout.head_dim,
                             .positions = positions};
-    return FaultStatus(faults, tensor, rows, frame_.codec);
+    return FaultStatus(faults, tensor, rows, codec);
   }
 
   absl::Status CheckFaults() const {
@@ -182,13 +201,26 @@ class Encoding {
     for (size_t i = 0; i < scored_.size(); ++i) {
       BlockFaults faults;
       std::memcpy(&faults, Result(regions_.score_faults) + i * sizeof(faults), sizeof(faults));
-      RETURN_IF_ERROR(Describe(faults, scored_[i], every));
+      RETURN_IF_ERROR(Describe(faults, scored_[i], every, frame_.codec));
     }
-    for (size_t i = 0; i < frame_.blocks.size(); ++i) {
-      BlockFaults faults;
-      std::memcpy(&faults, Result(regions_.faults) + i * sizeof(faults), sizeof(faults));
+    return CheckBlockFaults();
+  }
+
+  // In the frame's order, so that the first bad block is the one that the CPU would name.
+  absl::Status CheckBlockFaults() const {
+    std::vector<BlockFaults> of_block(frame_.blocks.size());
+    size_t entry = 0;
+    for (const CudaBlockGroup& group : groups_) {
+      for (const size_t i : group.blocks) {
+        std::memcpy(&of_block[i], Result(regions_.faults) + entry * sizeof(BlockFaults),
+                    sizeof(BlockFaults));
+        ++entry;
+      }
+    }
+    for (size_t i = 0; i < of_block.size(); ++i) {
       const KvBlock& block = frame_.blocks[i];
-      RETURN_IF_ERROR(Describe(faults, {block.layer, block.half}, frame_.positions));
+      RETURN_IF_ERROR(Describe(of_block[i], {block.layer, block.half}, frame_.positions,
+                               frame_.codec.Of(block.layer, block.half)));
     }
     return absl::OkStatus();
   }
@@ -210,6 +242,8 @@ class Encoding {
   KvFrame& frame_;
   CudaWorkspace& workspace_;
   const std::vector<KvTensorId> scored_;  // empty without a selection by norm
+  const std::vector<CudaBlockGroup> groups_;
+  const std::vector<CudaBlock> table_;
   const Regions regions_;
 };
 

@@ -23,6 +23,17 @@ std::string TensorText(const KvTensorId& tensor) {
 
 std::string BlockText(const KvBlock& block) { return TensorText({block.layer, block.half}); }
 
+// No tensor of the frame is one that its schedule does not send.
+absl::Status CheckAllSent(const KvFrame& frame) {
+  for (const KvTensorId& tensor : frame.layers.Tensors()) {
+    if (frame.codec.schedule.Sends(tensor.layer, tensor.half)) continue;
+    return absl::InvalidArgumentError(absl::StrCat("frame.layers has ", TensorText(tensor),
+                                                   ": expected none that the codec does not send, ",
+                                                   frame.codec.ToString()));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status CheckPositions(const KvFrame& frame) {
   if (frame.num_tokens < 1 || frame.num_tokens > KvLayout::kMaxTokens) {
     return absl::InvalidArgumentError(absl::StrCat("frame.num_tokens is ", frame.num_tokens,
@@ -61,8 +72,7 @@ absl::Status CheckSection(const KvBlock& block, std::string_view section, size_t
   return absl::OkStatus();
 }
 
-absl::Status CheckScales(const KvFrame& frame, const KvBlock& block) {
-  const ScaleType type = frame.codec.scale_type;
+absl::Status CheckScales(const KvFrame& frame, const KvBlock& block, ScaleType type) {
   if (type == ScaleType::kNone) return absl::OkStatus();
   const ByteSpan scales = frame.Scales(block);
   for (size_t i = 0; i < scales.size() / ScaleBytes(type); ++i) {
@@ -81,20 +91,21 @@ absl::Status CheckBlocks(const KvFrame& frame) {
     return absl::InvalidArgumentError(absl::StrCat("frame.blocks has ", frame.blocks.size(),
                                                    " entries: expected ", tensors.size()));
   }
-  ASSIGN_OR_RETURN(
-      const BlockBytes bytes,
-      BytesOfBlock(frame.codec, frame.layout, static_cast<uint32_t>(frame.positions.size())));
   for (size_t i = 0; i < frame.blocks.size(); ++i) {
     const KvBlock& block = frame.blocks[i];
     if (block.layer != tensors[i].layer || block.half != tensors[i].half) {
       return absl::InvalidArgumentError(absl::StrCat("frame.blocks[", i, "] is ", BlockText(block),
                                                      ": expected ", TensorText(tensors[i])));
     }
+    const CodecSpec own = frame.codec.Of(block.layer, block.half);
+    ASSIGN_OR_RETURN(
+        const BlockBytes bytes,
+        BytesOfBlock(own, frame.layout, static_cast<uint32_t>(frame.positions.size())));
     RETURN_IF_ERROR(CheckSection(block, "codes", block.codes_offset, block.codes_bytes, bytes.codes,
                                  frame.data.size()));
     RETURN_IF_ERROR(CheckSection(block, "scales", block.scales_offset, block.scales_bytes,
                                  bytes.scales, frame.data.size()));
-    RETURN_IF_ERROR(CheckScales(frame, block));
+    RETURN_IF_ERROR(CheckScales(frame, block, own.scale_type));
   }
   return absl::OkStatus();
 }
@@ -117,13 +128,14 @@ absl::StatusOr<BlockBytes> BytesOfBlock(const CodecSpec& codec, const KvLayout& 
 }
 
 absl::Status LayOutBlocks(KvFrame& frame) {
-  ASSIGN_OR_RETURN(
-      const BlockBytes bytes,
-      BytesOfBlock(frame.codec, frame.layout, static_cast<uint32_t>(frame.positions.size())));
   RETURN_IF_ERROR(frame.layers.Validate(frame.layout));
+  RETURN_IF_ERROR(CheckAllSent(frame));
   frame.blocks.clear();
   size_t offset = 0;
   for (const auto& [layer, half] : frame.layers.Tensors()) {
+    ASSIGN_OR_RETURN(const BlockBytes bytes,
+                     BytesOfBlock(frame.codec.Of(layer, half), frame.layout,
+                                  static_cast<uint32_t>(frame.positions.size())));
     const size_t scales_offset = offset + AlignUp(bytes.codes);
     frame.blocks.push_back({.layer = layer,
                             .half = half,
@@ -144,19 +156,28 @@ absl::Status LayOutBlocks(KvFrame& frame) {
 
 absl::Status CheckFrame(const KvFrame& frame) {
   RETURN_IF_ERROR(frame.codec.Validate());
+  if (frame.codec.budget_bytes != 0) {
+    return absl::InvalidArgumentError(absl::StrCat("frame.codec has a budget of ",
+                                                   frame.codec.budget_bytes,
+                                                   " bytes: expected a codec that resolves it"));
+  }
   RETURN_IF_ERROR(frame.layout.Validate());
   RETURN_IF_ERROR(CheckPositions(frame));
   RETURN_IF_ERROR(frame.layers.Validate(frame.layout));
+  RETURN_IF_ERROR(frame.codec.schedule.CheckLayers(frame.layout));
+  RETURN_IF_ERROR(CheckAllSent(frame));
   return CheckBlocks(frame);
 }
 
 uint64_t FormulaBytes(const KvFrame& frame) {
-  const SchemeCoder* const coder = FindScheme(frame.codec.scheme);
-  if (coder == nullptr) return 0;
   const uint64_t values = static_cast<uint64_t>(frame.positions.size()) *
-                          frame.layout.num_kv_heads * frame.layout.head_dim *
-                          frame.layers.NumTensors();
-  return values * coder->bits_per_value() / 8;
+                          frame.layout.num_kv_heads * frame.layout.head_dim;
+  uint64_t bits = 0;
+  for (const KvBlock& block : frame.blocks) {
+    const SchemeCoder* const coder = FindScheme(frame.codec.Of(block.layer, block.half).scheme);
+    if (coder != nullptr) bits += values * coder->bits_per_value();
+  }
+  return bits / 8;
 }
 
 }  // namespace qc2c

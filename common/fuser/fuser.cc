@@ -126,6 +126,10 @@ absl::Status CheckCaches(const FuserConfig& config, const ModelOptions& options,
     const std::string half(HalfName(fused.half));
     const int32_t s = config.layer_map[fused.layer];
     const at::Tensor& own = LayersOf(receiver, fused.half)[fused.layer];
+    if (sharer.SelectedOf(s, fused.half).sizes() != sharer.selected.sizes()) {
+      return absl::InvalidArgumentError(absl::StrCat("sharer.selected_", half, "s[", s,
+                                                     "]: expected the shape of sharer.selected"));
+    }
     const std::string where = absl::StrCat("receiver ", half, " of layer ", fused.layer);
     RETURN_IF_ERROR(CheckShape(where, own, target));
     RETURN_IF_ERROR(CheckShape(absl::StrCat("sharer ", half, " of layer ", s),

@@ -45,6 +45,16 @@ struct SharerCache {
       keys;  // S tensors [B, Hs, T, Ds]; undefined where no receiver layer reads
   std::vector<at::Tensor> values;  // the same
   at::Tensor selected;  // [B, T] bool: this token was sent. The others stay the receiver's own
+  // By sharer layer, where a tensor was sent for other tokens than `selected`, or for none: its own
+  // [B, T]. Empty lists and undefined entries: `selected`.
+  std::vector<at::Tensor> selected_keys;
+  std::vector<at::Tensor> selected_values;
+
+  const at::Tensor& SelectedOf(int32_t layer, Half half) const {
+    const std::vector<at::Tensor>& own = half == Half::kKey ? selected_keys : selected_values;
+    const bool has_own = static_cast<size_t>(layer) < own.size() && own[layer].defined();
+    return has_own ? own[layer] : selected;
+  }
 };
 
 struct FuseOptions {

@@ -308,6 +308,38 @@ TEST_P(FuserFuseTest, TheLossThroughFuseAndForwardReachesEveryFuserParameter) {
   for (const auto& [name, tensor] : receiver.parameters()) EXPECT_FALSE(tensor.grad().defined());
 }
 
+// A tensor with a selection of its own is fused at its own tokens, and the other tensors as
+// without.
+TEST_P(FuserFuseTest, ATensorWithItsOwnSelectionIsFusedAtItsTokensAlone) {
+  const at::NoGradGuard no_grad;
+  const Model receiver = MakeReceiver();
+  const Fuser fuser = RandomFuser({.device = GetParam()});
+  SetGates(fuser, 1);
+  const KvCache own = receiver.Forward(Batch({{1, 2, 3}, {4, 5, 6}}), nullptr)->cache;
+  SharerCache sharer = Sharer(3);
+  const KvCache whole = fuser.Fuse(sharer, own).value();
+  const int32_t s = fuser.config().layer_map[0];
+  sharer.selected_values.resize(kSharer.num_layers);
+  for (const int64_t num_own : {0, 2}) {
+    at::Tensor selected = at::zeros_like(sharer.selected);
+    selected.narrow(1, 0, num_own).fill_(true);
+    sharer.selected_values[s] = selected;
+    const KvCache fused = fuser.Fuse(sharer, own).value();
+    for (int32_t layer = 0; layer < kReceiver.num_layers; ++layer) {
+      EXPECT_TRUE(fused.keys[layer].allclose(whole.keys[layer]));
+      const bool is_other = fuser.config().layer_map[layer] != s;
+      const int64_t num_fused = is_other ? 3 : num_own;
+      EXPECT_TRUE(fused.values[layer]
+                      .narrow(2, 0, num_fused)
+                      .allclose(whole.values[layer].narrow(2, 0, num_fused)));
+      EXPECT_TRUE(fused.values[layer]
+                      .narrow(2, num_fused, 3 - num_fused)
+                      .equal(own.values[layer].narrow(2, num_fused, 3 - num_fused)));
+      EXPECT_FALSE(whole.values[layer].allclose(own.values[layer]));
+    }
+  }
+}
+
 // One by one and together are the same function: so are their gradients, whether all halves get one
 // (sampled gates) or only those of open gates, which are no neighbours here.
 TEST_P(FuserFuseTest, GradientsDoNotDependOnHowProductsAreGrouped) {

@@ -35,14 +35,21 @@ Fusion::Fusion(const FuserConfig& config, const Projectors& projectors, Halves h
       options_(options),
       sharer_(sharer),
       receiver_(receiver) {
-  const int64_t num_tokens = sharer.selected.size(1);
-  const int64_t num_slots = receiver.num_slots();
-  const at::Tensor places = sharer.selected.nonzero();  // [N, 2]
-  if (places.size(0) == sharer.selected.numel() && num_slots == num_tokens) return;
+  rows_ = RowsOf(sharer.selected);
+}
+
+Fusion::Rows Fusion::RowsOf(const at::Tensor& selected) const {
+  const int64_t num_tokens = selected.size(1);
+  const int64_t num_slots = receiver_.num_slots();
+  const at::Tensor places = selected.nonzero();  // [N, 2]
+  if (places.size(0) == selected.numel() && num_slots == num_tokens) return {};
   const at::Tensor row = places.select(1, 0);
   const at::Tensor slot = places.select(1, 1);
-  sharer_rows_ = row * num_tokens + slot;
-  receiver_rows_ = row * num_slots + slot;
+  return {row * num_tokens + slot, row * num_slots + slot};
+}
+
+const at::Tensor& Fusion::SelectedOf(const FusedHalf& half) const {
+  return sharer_.SelectedOf(config_.layer_map[half.layer], half.half);
 }
 
 // On a GPU a product over one half is over before the next one is launched. On a CPU it is not, and
@@ -51,14 +58,17 @@ size_t Fusion::HalvesAtOnce() const {
   using Products = FuseOptions::Products;
   const bool together = options_.products == Products::kTogether ||
                         (options_.products == Products::kByDevice && model_.device.is_cuda());
-  if (!together) return 1;
+  // A product over several halves is one over the same tokens of each.
+  const bool same_tokens = std::ranges::all_of(
+      halves_, [&](const FusedHalf& half) { return SelectedOf(half).is_same(sharer_.selected); });
+  if (!together || !same_tokens) return 1;
   const auto width = [](const KvLayout& layout) {
     return int64_t{layout.num_kv_heads} * layout.head_dim;
   };
   const int64_t widest = std::max<int64_t>({config_.hidden_dim, config_.intermediate_dim,
                                             width(config_.sharer) + width(config_.receiver)});
   const int64_t num_tokens =
-      sharer_rows_.defined() ? sharer_rows_.size(0) : sharer_.selected.numel();
+      rows_.sharer.defined() ? rows_.sharer.size(0) : sharer_.selected.numel();
   return std::max<int64_t>(1, kMaxValuesAtOnce / std::max<int64_t>(1, num_tokens * widest));
 }
 
@@ -80,10 +90,12 @@ at::Tensor Fusion::Fuse(const Halves& halves, Result result) const {
     sharer.push_back(LayersOf(sharer_, half.half)[config_.layer_map[half.layer]]);
     receiver.push_back(LayersOf(receiver_, half.half)[half.layer]);
   }
+  const at::Tensor& selected = SelectedOf(halves[0]);
+  const Rows taken = selected.is_same(sharer_.selected) ? rows_ : RowsOf(selected);
   const at::Tensor own = Stack(receiver);
   const at::Tensor merged = MergeHeads(own);
-  const at::Tensor target = Take(merged, receiver_rows_);
-  const at::Tensor source = Take(MergeHeads(Stack(sharer).to(model_.dtype)), sharer_rows_);
+  const at::Tensor target = Take(merged, taken.receiver);
+  const at::Tensor source = Take(MergeHeads(Stack(sharer).to(model_.dtype)), taken.sharer);
   at::Tensor rows = FuseRows(halves, source, target);
   at::Tensor others = merged;
   if (result == Result::kFused) {
@@ -92,7 +104,7 @@ at::Tensor Fusion::Fuse(const Halves& halves, Result result) const {
     rows = rows - target;
     others = at::zeros_like(merged, rows.options());
   }
-  if (receiver_rows_.defined()) rows = others.index_copy(1, receiver_rows_, rows);
+  if (taken.receiver.defined()) rows = others.index_copy(1, taken.receiver, rows);
   return rows.reshape({own.size(0), own.size(1), own.size(3), own.size(2), own.size(4)})
       .transpose(2, 3);
 }

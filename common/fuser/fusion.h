@@ -43,7 +43,14 @@ class Fusion {
 
  private:
   using Halves = std::vector<FusedHalf>;
+  // Which tokens are fused, as rows of the merged caches. Undefined: all of them, in order.
+  struct Rows {
+    at::Tensor sharer;
+    at::Tensor receiver;
+  };
 
+  Rows RowsOf(const at::Tensor& selected) const;
+  const at::Tensor& SelectedOf(const FusedHalf& half) const;
   size_t HalvesAtOnce() const;
   // [E, B, Ht, S, Dt] for E halves.
   at::Tensor Fuse(const Halves& halves, Result result) const;
@@ -58,9 +65,7 @@ class Fusion {
   const FuseOptions& options_;
   const SharerCache& sharer_;
   const KvCache& receiver_;
-  // Which tokens are fused, as rows of the merged caches. Undefined: all of them, in order.
-  at::Tensor sharer_rows_;
-  at::Tensor receiver_rows_;
+  Rows rows_;  // of the tensors without a selection of their own
 };
 
 }  // namespace qc2c

@@ -61,6 +61,56 @@ absl::StatusOr<int32_t> Dimension(const char* field, uint32_t value) {
       absl::StrCat("layout.", field, " is ", value, ": expected less than 2^31"));
 }
 
+// The lists of CodecSpec::schedule.
+void ScheduleToProto(const PrecisionSchedule& schedule, v1::Codec& proto) {
+  for (const Precision& precision : schedule.precisions) {
+    v1::TensorPrecision& added = *proto.add_precisions();
+    added.set_scheme(static_cast<v1::Scheme>(precision.scheme));
+    added.set_axis(static_cast<v1::Axis>(precision.axis));
+    added.set_scale_type(static_cast<v1::ScaleType>(precision.scale_type));
+    added.set_group_size(precision.group_size);
+  }
+  proto.mutable_key_precisions()->Add(schedule.keys.begin(), schedule.keys.end());
+  proto.mutable_value_precisions()->Add(schedule.values.begin(), schedule.values.end());
+}
+
+absl::StatusOr<Precision> PrecisionFromProto(const v1::TensorPrecision& proto) {
+  RETURN_IF_ERROR(
+      CheckEnumerator("precisions.scheme", proto.scheme(), v1::SCHEME_FP32, v1::Scheme_MAX));
+  RETURN_IF_ERROR(
+      CheckEnumerator("precisions.axis", proto.axis(), v1::AXIS_UNSPECIFIED, v1::Axis_MAX));
+  RETURN_IF_ERROR(CheckEnumerator("precisions.scale_type", proto.scale_type(),
+                                  v1::SCALE_TYPE_UNSPECIFIED, v1::ScaleType_MAX));
+  return Precision{static_cast<Scheme>(proto.scheme()), static_cast<Axis>(proto.axis()),
+                   static_cast<ScaleType>(proto.scale_type()), proto.group_size()};
+}
+
+// CodecSpec::Validate compares the entries with the precisions; here they must fit a byte.
+absl::StatusOr<std::vector<uint8_t>> EntriesFromProto(
+    const char* field, const google::protobuf::RepeatedField<uint32_t>& proto) {
+  std::vector<uint8_t> entries;
+  for (int i = 0; i < proto.size(); ++i) {
+    constexpr uint32_t kMax = PrecisionSchedule::kFirst + PrecisionSchedule::kMaxPrecisions - 1;
+    if (proto[i] > kMax) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("codec.", field, "[", i, "] is ", proto[i], ": expected at most ", kMax));
+    }
+    entries.push_back(static_cast<uint8_t>(proto[i]));
+  }
+  return entries;
+}
+
+absl::StatusOr<PrecisionSchedule> ScheduleFromProto(const v1::Codec& proto) {
+  PrecisionSchedule schedule;
+  for (const v1::TensorPrecision& precision : proto.precisions()) {
+    ASSIGN_OR_RETURN(const Precision read, PrecisionFromProto(precision));
+    schedule.precisions.push_back(read);
+  }
+  ASSIGN_OR_RETURN(schedule.keys, EntriesFromProto("key_precisions", proto.key_precisions()));
+  ASSIGN_OR_RETURN(schedule.values, EntriesFromProto("value_precisions", proto.value_precisions()));
+  return schedule;
+}
+
 }  // namespace
 
 v1::Codec CodecToProto(const CodecSpec& codec) {
@@ -81,6 +131,9 @@ v1::Codec CodecToProto(const CodecSpec& codec) {
   proto.set_sinks(codec.sinks);
   proto.set_seed(codec.seed);
   proto.set_entropy(static_cast<v1::Entropy>(codec.entropy));
+  ScheduleToProto(codec.schedule, proto);
+  proto.set_budget_bytes(codec.budget_bytes);
+  proto.set_weights(codec.weights);
   return proto;
 }
 
@@ -104,6 +157,9 @@ absl::StatusOr<CodecSpec> CodecFromProto(const v1::Codec& proto) {
   codec.sinks = proto.sinks();
   codec.seed = proto.seed();
   codec.entropy = static_cast<Entropy>(proto.entropy());
+  ASSIGN_OR_RETURN(codec.schedule, ScheduleFromProto(proto));
+  codec.budget_bytes = proto.budget_bytes();
+  codec.weights = proto.weights();
   RETURN_IF_ERROR(codec.Validate());
   return codec;
 }

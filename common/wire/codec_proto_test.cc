@@ -34,6 +34,15 @@ TEST(CodecProtoTest, EveryCodecComesBack) {
   }
 }
 
+TEST(CodecProtoTest, AScheduleAndABudgetComeBack) {
+  for (const char* text : {"int4,keys=0-7:int8,values=20-23:bf16", "int8,budget_bytes=5000000000",
+                           "bf16,select=back,budget_bytes=700,weights=00000000000000ab",
+                           "bf16,keys=0-1:none,values=3:nf4:group8:fp32"}) {
+    const CodecSpec codec = CodecSpec::Parse(text).value();
+    EXPECT_EQ(CodecFromProto(CodecToProto(codec)).value(), codec) << text;
+  }
+}
+
 // The error that `change` causes in a valid message.
 std::string CodecError(void (*change)(v1::Codec&)) {
   v1::Codec proto = CodecToProto(CodecSpec::Parse("int8,select=back,keep_ratio=0.5").value());
@@ -79,6 +88,14 @@ TEST(CodecProtoTest, AFieldOutOfRangeIsRefusedByName) {
   EXPECT_THAT(CodecError([](auto& c) { c.set_seed(1); }), HasSubstr("seed is '1'"));
   EXPECT_THAT(CodecError([](auto& c) { c.set_selection(v1::SELECTION_SINKS); }),
               HasSubstr("sinks is '0'"));
+  EXPECT_THAT(CodecError([](auto& c) { c.add_key_precisions(2); }),
+              HasSubstr("keys[0] is 2: expected less than 2, as there are 0 precisions"));
+  EXPECT_THAT(CodecError([](auto& c) { c.add_key_precisions(258); }),
+              HasSubstr("key_precisions[0] is 258"));
+  EXPECT_THAT(CodecError([](auto& c) { c.set_budget_bytes(9); }),
+              HasSubstr("budget_bytes and keep_ratio exclude each other"));
+  EXPECT_THAT(CodecError([](auto& c) { c.set_weights(9); }), HasSubstr("weights"));
+  EXPECT_THAT(CodecError([](auto& c) { c.add_precisions(); }), HasSubstr("precisions.scheme is 0"));
   for (void (*change)(v1::Codec&) : {
            +[](v1::Codec& c) { c.set_keep_ratio(0); },
            +[](v1::Codec& c) { c.set_keep_ratio(-0.5f); },

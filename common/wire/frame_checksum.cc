@@ -14,6 +14,20 @@ void AddLayers(Hasher& hasher, const google::protobuf::RepeatedField<uint32_t>& 
   for (const uint32_t layer : layers) hasher.AddU32(layer);
 }
 
+void AddSchedule(Hasher& hasher, const v1::Codec& codec) {
+  if (codec.precisions().empty() && codec.key_precisions().empty() &&
+      codec.value_precisions().empty()) {
+    return;
+  }
+  hasher.AddU32(static_cast<uint32_t>(codec.precisions_size()));
+  for (const v1::TensorPrecision& precision : codec.precisions()) {
+    hasher.AddU32(precision.scheme()).AddU32(precision.axis());
+    hasher.AddU32(precision.scale_type()).AddU32(precision.group_size());
+  }
+  AddLayers(hasher, codec.key_precisions());
+  AddLayers(hasher, codec.value_precisions());
+}
+
 }  // namespace
 
 void AddHeader(Hasher& hasher, const v1::CacheHeader& header) {
@@ -43,6 +57,7 @@ void AddHeader(Hasher& hasher, const v1::CacheHeader& header) {
   AddBytes(hasher, AsBytes(header.indices()));
   AddLayers(hasher, header.key_layers());
   AddLayers(hasher, header.value_layers());
+  AddSchedule(hasher, codec);
 }
 
 void AddBlock(Hasher& hasher, uint32_t layer, uint32_t half, uint32_t first_token,

@@ -11,7 +11,8 @@ namespace qc2c {
 
 // Every field of the header in the order of its number, messages flattened, each as four bytes
 // little-endian (model_fingerprint: eight); `indices` and each list of layers preceded by their
-// length. A codec's fields above number 10 count only if present, each behind its number.
+// length. A codec's fields from 11 to 19 count only if present, each behind its number.
+// A schedule (fields 20 to 22) comes last, and only if there is one.
 void AddHeader(Hasher& hasher, const v1::CacheHeader& header);
 
 // The same for one block as it is sent.

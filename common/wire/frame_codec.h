@@ -50,6 +50,10 @@ absl::StatusOr<KvLayout> LayoutFromProto(const v1::KvLayout& proto);
 // chunk_bytes is outside [kMinChunkBytes, kMaxChunkBytes].
 absl::StatusOr<std::vector<std::string>> WriteFrame(const KvFrame& frame, uint32_t chunk_bytes);
 
+// The bytes of all messages of WriteFrame, whatever the frame's codes, scales and fingerprint are.
+// Errors as from WriteFrame.
+absl::StatusOr<uint64_t> BytesOfFrame(const KvFrame& frame, uint32_t chunk_bytes);
+
 // What the bytes of one serialized message carry. INVALID_ARGUMENT if it does not parse.
 absl::StatusOr<WireBytes> CountMessage(const std::string& message);
 
@@ -57,7 +61,7 @@ absl::StatusOr<WireBytes> CountMessage(const std::string& message);
 struct FrameExpectation {
   uint64_t model_fingerprint = 0;
   KvLayout layout;
-  CodecSpec codec;
+  CodecSpec codec;  // as asked for: with a budget, the header's codec is one that resolves it
   uint32_t num_tokens = 0;
   KvLayerSet layers;
 };

@@ -35,6 +35,8 @@ const std::vector<std::string> kCodecs = {
     "int2_lloyd,select=sinks,keep_ratio=0.2,keep_tokens_min=5",
     "binary,axis=per_channel,scale=fp32,select=random,seed=3,keep_tokens=11",
     "nf4,axis=group,group=16,scale=fp32,select=strided,keep_ratio=0.3",
+    "int4,keys=1:int8+2:none+3:int2:per_channel,values=0-2:bf16+4:nf4:group8",
+    "bf16,select=key_norm,keep_ratio=0.25,keys=4:binary:per_layer:fp32,values=1-3:none",
 };
 
 // What the generated code of the schema finds in a message, independent of our own reading.

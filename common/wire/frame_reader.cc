@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "common/base/status_macros.h"
+#include "common/codec/budget.h"
 #include "common/codec/entropy.h"
 #include "common/codec/frame_layout.h"
 #include "common/wire/chunk_view.h"
@@ -51,10 +52,31 @@ absl::Status CheckVersion(ByteSpan header) {
   return absl::FailedPreconditionError(Differs("header.format_version", version, kFormatVersion));
 }
 
-// Everything a header can hold besides indices and layers takes less.
+// Everything a header can hold besides indices, layers and a schedule takes less.
 constexpr size_t kHeaderFieldsBytes = 128;
 constexpr size_t kTrailerBytes = 64;
 constexpr size_t kLayerBytes = 2;  // a varint below KvLayout::kMaxLayers
+constexpr size_t kPrecisionBytes = 16;
+
+size_t ScheduleBytes(const CodecSpec& codec, const KvLayout& layout) {
+  if (codec.budget_bytes != 0) {
+    return kPrecisionBytes * PrecisionSchedule::kMaxPrecisions + 2 * layout.num_layers;
+  }
+  const PrecisionSchedule& schedule = codec.schedule;
+  return kPrecisionBytes * schedule.precisions.size() + schedule.keys.size() +
+         schedule.values.size();
+}
+
+// Codes and scales of all tensors. Below 2^44 bytes a block and 2^11 blocks: no overflow.
+absl::StatusOr<uint64_t> DataBytes(const CodecSpec& codec, const KvLayout& layout,
+                                   const KvLayerSet& sent, uint32_t num_kept) {
+  uint64_t bytes = 0;
+  for (const auto& [layer, half] : sent.Tensors()) {
+    ASSIGN_OR_RETURN(const BlockBytes block, BytesOfBlock(codec.Of(layer, half), layout, num_kept));
+    bytes += block.codes + block.scales;
+  }
+  return bytes;
+}
 
 absl::Status CheckExpectation(const FrameExpectation& expected) {
   RETURN_IF_ERROR(expected.layout.Validate());
@@ -64,11 +86,16 @@ absl::Status CheckExpectation(const FrameExpectation& expected) {
     return absl::InvalidArgumentError(
         Differs("num_tokens", expected.num_tokens, absl::StrCat("1 to ", KvLayout::kMaxTokens)));
   }
-  ASSIGN_OR_RETURN(
-      const BlockBytes block,
-      BytesOfBlock(expected.codec, expected.layout, expected.codec.NumKept(expected.num_tokens)));
-  // Below 2^44 bytes a block and 2^11 blocks: no overflow.
-  const uint64_t bytes = expected.layers.NumTensors() * (block.codes + block.scales);
+  RETURN_IF_ERROR(expected.codec.schedule.CheckLayers(expected.layout));
+  // With a budget the frame is known when its header is.
+  if (expected.codec.budget_bytes != 0) {
+    if (expected.codec.budget_bytes <= kMaxFrameBytes) return absl::OkStatus();
+    return absl::InvalidArgumentError(Differs("codec: budget_bytes", expected.codec.budget_bytes,
+                                              absl::StrCat("at most ", kMaxFrameBytes)));
+  }
+  ASSIGN_OR_RETURN(const KvLayerSet sent, expected.codec.schedule.SentOf(expected.layers));
+  ASSIGN_OR_RETURN(const uint64_t bytes, DataBytes(expected.codec, expected.layout, sent,
+                                                   expected.codec.NumKept(expected.num_tokens)));
   if (bytes > kMaxFrameBytes) {
     return absl::InvalidArgumentError(
         Differs("frame bytes", bytes, absl::StrCat("at most ", kMaxFrameBytes)));
@@ -96,10 +123,13 @@ struct FrameReader::State {
   absl::Status ReadChunk(const std::string& message);
   absl::Status ReadHeader(const v1::CacheHeader& header);
   absl::Status CheckHeader(const v1::CacheHeader& header) const;
+  absl::Status CheckBudget(uint64_t num_bytes) const;
   absl::Status ReadBlock(const BlockView& view);
   absl::Status CheckBlock(const BlockView& view) const;
   absl::Status ReadTrailer(const v1::CacheTrailer& trailer);
-  CodeSource Source() const { return {expected.codec.scheme, expected.layout.head_dim}; }
+  CodeSource SourceOf(const KvBlock& whole) const {
+    return {frame.codec.Of(whole.layer, whole.half).scheme, expected.layout.head_dim};
+  }
 
   FrameExpectation expected;
   absl::Status status;
@@ -126,6 +156,7 @@ absl::Status FrameReader::State::ReadChunk(const std::string& message) {
   if (chunk.header.has_value()) RETURN_IF_ERROR(CheckVersion(*chunk.header));
   ASSIGN_OR_RETURN(const WireBytes count, CountMessage(message));
   bytes += count;
+  RETURN_IF_ERROR(CheckBudget(bytes.tx));
   if (chunk.sequence != sequence) {
     return absl::DataLossError(Differs("sequence", chunk.sequence, sequence));
   }
@@ -135,8 +166,9 @@ absl::Status FrameReader::State::ReadChunk(const std::string& message) {
                                        "one in the first message, none later"));
   }
   if (chunk.header.has_value()) {
-    const size_t max_bytes =
-        kHeaderFieldsBytes + expected.num_tokens / 8 + kLayerBytes * expected.layers.NumTensors();
+    const size_t max_bytes = kHeaderFieldsBytes + expected.num_tokens / 8 +
+                             kLayerBytes * expected.layers.NumTensors() +
+                             ScheduleBytes(expected.codec, expected.layout);
     ASSIGN_OR_RETURN(const auto header,
                      ParseCanonical<v1::CacheHeader>(*chunk.header, max_bytes, "header"));
     RETURN_IF_ERROR(ReadHeader(header));
@@ -150,6 +182,14 @@ absl::Status FrameReader::State::ReadChunk(const std::string& message) {
   ASSIGN_OR_RETURN(const auto trailer,
                    ParseCanonical<v1::CacheTrailer>(*chunk.trailer, kTrailerBytes, "trailer"));
   return ReadTrailer(trailer);
+}
+
+// Nothing that was not allowed is taken, or room made for it.
+absl::Status FrameReader::State::CheckBudget(uint64_t num_bytes) const {
+  const uint64_t budget = expected.codec.budget_bytes;
+  if (budget == 0 || num_bytes <= budget) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      Differs("frame bytes", num_bytes, absl::StrCat("at most budget_bytes ", budget)));
 }
 
 absl::Status FrameReader::State::CheckHeader(const v1::CacheHeader& header) const {
@@ -168,7 +208,10 @@ absl::Status FrameReader::State::CheckHeader(const v1::CacheHeader& header) cons
         Differs("header.layout", layout.ToString(), expected.layout.ToString()));
   }
   ASSIGN_OR_RETURN(const CodecSpec codec, CodecFromProto(header.codec()));
-  if (codec != expected.codec) {
+  if (expected.codec.budget_bytes != 0) {
+    RETURN_IF_ERROR(CheckResolved(expected.codec, codec));
+    RETURN_IF_ERROR(codec.schedule.CheckLayers(expected.layout));
+  } else if (codec != expected.codec) {
     return absl::FailedPreconditionError(
         Differs("header.codec", codec.ToString(), expected.codec.ToString()));
   }
@@ -181,21 +224,26 @@ absl::Status FrameReader::State::CheckHeader(const v1::CacheHeader& header) cons
     return absl::InvalidArgumentError(Differs("header.num_kept", header.num_kept(),
                                               absl::StrCat(num_kept, " by ", codec.ToString())));
   }
-  RETURN_IF_ERROR(CheckLayers("header.key_layers", header.key_layers(), expected.layers.keys));
-  return CheckLayers("header.value_layers", header.value_layers(), expected.layers.values);
+  ASSIGN_OR_RETURN(const KvLayerSet sent, codec.schedule.SentOf(expected.layers));
+  if (expected.codec.budget_bytes != 0) {
+    ASSIGN_OR_RETURN(const uint64_t data_bytes, DataBytes(codec, layout, sent, num_kept));
+    RETURN_IF_ERROR(CheckBudget(data_bytes));
+  }
+  RETURN_IF_ERROR(CheckLayers("header.key_layers", header.key_layers(), sent.keys));
+  return CheckLayers("header.value_layers", header.value_layers(), sent.values);
 }
 
 absl::Status FrameReader::State::ReadHeader(const v1::CacheHeader& header) {
   RETURN_IF_ERROR(CheckHeader(header));
+  ASSIGN_OR_RETURN(frame.codec, CodecFromProto(header.codec()));
   ASSIGN_OR_RETURN(frame.positions,
-                   DecodePositions(expected.codec, header.num_tokens(), header.num_kept(),
+                   DecodePositions(frame.codec, header.num_tokens(), header.num_kept(),
                                    header.index_coding(), AsBytes(header.indices())));
   AddHeader(hasher, header);
   frame.model_fingerprint = expected.model_fingerprint;
   frame.layout = expected.layout;
-  frame.codec = expected.codec;
   frame.num_tokens = expected.num_tokens;
-  frame.layers = expected.layers;
+  ASSIGN_OR_RETURN(frame.layers, frame.codec.schedule.SentOf(expected.layers));
   RETURN_IF_ERROR(LayOutBlocks(frame));
   stage = Stage::kBlocks;
   return absl::OkStatus();
@@ -224,11 +272,12 @@ absl::Status FrameReader::State::CheckBlock(const BlockView& view) const {
   if (entropy == Entropy::kNone && view.codes.size() != codes) {
     return absl::DataLossError(Differs("block.codes bytes", view.codes.size(), codes));
   }
-  if (const size_t most = MaxCodedBytes(entropy, Source(), codes); view.codes.size() > most) {
+  if (const size_t most = MaxCodedBytes(entropy, SourceOf(whole), codes);
+      view.codes.size() > most) {
     return absl::DataLossError(
         Differs("block.codes bytes", view.codes.size(), absl::StrCat("at most ", most)));
   }
-  const bool per_token = ScalesFollowTokens(expected.codec.axis);
+  const bool per_token = ScalesFollowTokens(frame.codec.Of(whole.layer, whole.half).axis);
   const size_t scales = per_token          ? whole.scales_bytes / num_kept * view.num_tokens
                         : first_token == 0 ? whole.scales_bytes
                                            : 0;
@@ -249,7 +298,7 @@ absl::Status FrameReader::State::ReadBlock(const BlockView& view) {
   if (expected.codec.entropy == Entropy::kNone) {
     std::ranges::copy(view.codes, codes.begin());
   } else {
-    RETURN_IF_ERROR(DecodeCodes(expected.codec.entropy, Source(), view.codes, codes));
+    RETURN_IF_ERROR(DecodeCodes(expected.codec.entropy, SourceOf(whole), view.codes, codes));
   }
   // Scales that are not a token's come with the first slice alone, at offset 0.
   uint8_t* scales = frame.data.data() + whole.scales_offset;

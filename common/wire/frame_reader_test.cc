@@ -21,9 +21,9 @@ constexpr auto kInvalidArgument = StatusCode::kInvalidArgument;
 const FrameShape kTiny = {.layout = {.num_layers = 3, .num_kv_heads = 1, .head_dim = 4},
                           .num_tokens = 9,
                           .layers = KvLayerSet::Both({0, 2})};
-const std::vector<std::string> kTinyCodecs = {"int4,select=key_norm,keep_tokens=3",
-                                              "int8,axis=per_head,select=back,keep_ratio=0.5",
-                                              "bf16,select=value_norm,keep_tokens=1"};
+const std::vector<std::string> kTinyCodecs = {
+    "int4,select=key_norm,keep_tokens=3", "int8,axis=per_head,select=back,keep_ratio=0.5",
+    "bf16,select=value_norm,keep_tokens=1", "int4,keys=0:int8+2:none,values=2:bf16"};
 
 std::vector<std::string> Write(const KvFrame& frame, uint32_t chunk_bytes = kDefaultChunkBytes) {
   return WriteFrame(frame, chunk_bytes).value();
@@ -185,6 +185,10 @@ const std::vector<Lie> kHeaderLies = {
      kFailedPrecondition, "header.codec", "keep_tokens=4"},
     {"tokens", [](auto& c) { c.mutable_header()->set_num_tokens(8); }, kFailedPrecondition,
      "header.num_tokens is 8", "9"},
+    {"schedule", [](auto& c) { c.mutable_header()->mutable_codec()->add_key_precisions(1); },
+     kFailedPrecondition, "header.codec is int8", "keep_tokens=4"},
+    {"unknown_entry", [](auto& c) { c.mutable_header()->mutable_codec()->add_key_precisions(5); },
+     kInvalidArgument, "keys[0] is 5", "less than 2"},
     {"kept", [](auto& c) { c.mutable_header()->set_num_kept(3); }, kInvalidArgument,
      "header.num_kept is 3", "4"},
     {"no_indices",

@@ -47,7 +47,8 @@ class ChunkWriter {
   // A block is cut as if its codes were not coded once more: what they take is known afterwards.
   void WriteBlock(const KvBlock& block) {
     const auto num_kept = static_cast<uint32_t>(frame_.positions.size());
-    const bool per_token = ScalesFollowTokens(frame_.codec.axis);
+    const CodecSpec own = frame_.codec.Of(block.layer, block.half);
+    const bool per_token = ScalesFollowTokens(own.axis);
     const size_t token_codes = block.codes_bytes / num_kept;
     const size_t token_scales = per_token ? block.scales_bytes / num_kept : 0;
     for (uint32_t first = 0; first < num_kept;) {
@@ -62,17 +63,17 @@ class ChunkWriter {
       const ByteSpan scales =
           per_token ? frame_.Scales(block).subspan(first * token_scales, count * token_scales)
                     : frame_.Scales(block).first(block_scales);
-      AddSlice(block, first, count, Coded(codes), scales);
+      AddSlice(block, first, count, Coded(own.scheme, codes), scales);
       used_ += codes.size() + scales.size();
       first += count;
     }
   }
 
   // `codes` or, until the next call, what its coding makes of them.
-  ByteSpan Coded(ByteSpan codes) {
+  ByteSpan Coded(Scheme scheme, ByteSpan codes) {
     const Entropy entropy = frame_.codec.entropy;
     if (entropy == Entropy::kNone) return codes;
-    coded_ = EncodeCodes(entropy, {frame_.codec.scheme, frame_.layout.head_dim}, codes);
+    coded_ = EncodeCodes(entropy, {scheme, frame_.layout.head_dim}, codes);
     return coded_;
   }
 
@@ -128,6 +129,15 @@ absl::StatusOr<std::vector<std::string>> WriteFrame(const KvFrame& frame, uint32
   RETURN_IF_ERROR(CheckFrame(frame));
   ASSIGN_OR_RETURN(const v1::CacheHeader header, MakeHeader(frame));
   return ChunkWriter(frame, chunk_bytes).Write(header);
+}
+
+absl::StatusOr<uint64_t> BytesOfFrame(const KvFrame& frame, uint32_t chunk_bytes) {
+  KvFrame fingerprinted = frame;
+  fingerprinted.model_fingerprint = ~uint64_t{0};  // a fingerprint of 0 would be absent
+  ASSIGN_OR_RETURN(const std::vector<std::string> messages, WriteFrame(fingerprinted, chunk_bytes));
+  uint64_t bytes = 0;
+  for (const std::string& message : messages) bytes += message.size();
+  return bytes;
 }
 
 }  // namespace qc2c

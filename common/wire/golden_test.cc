@@ -104,7 +104,7 @@ TEST(GoldenFrameTest, EveryFrameOfVersion2IsWrittenAndReadAsBefore) {
     ExpectSameFrame(*read, *frame);
     ++num_frames;
   }
-  EXPECT_EQ(num_frames, 57);
+  EXPECT_EQ(num_frames, 61);
 }
 
 }  // namespace

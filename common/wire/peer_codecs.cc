@@ -26,6 +26,20 @@ absl::Status CheckListed(const char* what, T wanted,
       "' does not write: expected one of ", names));
 }
 
+absl::Status CheckPrecision(const v1::ModelCard& sharer, const Precision& precision) {
+  RETURN_IF_ERROR(
+      CheckListed("scheme", precision.scheme, sharer.schemes(), SchemeName, sharer.model()));
+  if (precision.axis == Axis::kNone) return absl::OkStatus();
+  return CheckListed("axis", precision.axis, sharer.axes(), AxisName, sharer.model());
+}
+
+absl::Status CheckOption(const v1::ModelCard& sharer, v1::CodecOption option, const char* keys) {
+  const auto& listed = sharer.codec_options();
+  if (std::ranges::find(listed, static_cast<int>(option)) != listed.end()) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      absl::StrCat("codec: the sharer's model '", sharer.model(), "' does not know ", keys));
+}
+
 }  // namespace
 
 void DescribeCodecs(v1::ModelCard& card) {
@@ -39,6 +53,8 @@ void DescribeCodecs(v1::ModelCard& card) {
     card.add_selections(static_cast<v1::Selection>(selection));
   }
   for (const Entropy entropy : kAllEntropies) card.add_entropies(static_cast<v1::Entropy>(entropy));
+  card.add_codec_options(v1::CODEC_OPTION_SCHEDULE);
+  card.add_codec_options(v1::CODEC_OPTION_BUDGET);
 }
 
 absl::Status CheckFormatVersion(const v1::ModelCard& sharer) {
@@ -49,10 +65,15 @@ absl::Status CheckFormatVersion(const v1::ModelCard& sharer) {
 }
 
 absl::Status CheckSharerKnows(const v1::ModelCard& sharer, const CodecSpec& codec) {
-  RETURN_IF_ERROR(
-      CheckListed("scheme", codec.scheme, sharer.schemes(), SchemeName, sharer.model()));
-  if (codec.axis != Axis::kNone) {
-    RETURN_IF_ERROR(CheckListed("axis", codec.axis, sharer.axes(), AxisName, sharer.model()));
+  RETURN_IF_ERROR(CheckPrecision(sharer, codec.precision()));
+  if (!codec.schedule.empty()) {
+    RETURN_IF_ERROR(CheckOption(sharer, v1::CODEC_OPTION_SCHEDULE, "keys and values"));
+  }
+  if (codec.budget_bytes != 0) {
+    RETURN_IF_ERROR(CheckOption(sharer, v1::CODEC_OPTION_BUDGET, "budget_bytes"));
+  }
+  for (const Precision& precision : codec.schedule.precisions) {
+    RETURN_IF_ERROR(CheckPrecision(sharer, precision));
   }
   if (codec.entropy != Entropy::kNone) {
     RETURN_IF_ERROR(

@@ -8,13 +8,14 @@
 namespace qc2c {
 
 // Fills in what this build writes: format_version, max_chunk_bytes, schemes, axes, selections,
-// entropies.
+// entropies, codec_options.
 void DescribeCodecs(v1::ModelCard& card);
 
 // FAILED_PRECONDITION unless the sharer writes the version that this build reads.
 absl::Status CheckFormatVersion(const v1::ModelCard& sharer);
 
-// FAILED_PRECONDITION naming the scheme, axis, selection or entropy that the sharer does not list.
+// FAILED_PRECONDITION naming the scheme, axis, selection, entropy or option that the sharer does
+// not list.
 absl::Status CheckSharerKnows(const v1::ModelCard& sharer, const CodecSpec& codec);
 
 }  // namespace qc2c

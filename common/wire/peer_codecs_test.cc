@@ -31,7 +31,8 @@ TEST(PeerCodecsTest, ACardListsEveryEnumeratorButUnspecified) {
   EXPECT_THAT(card.entropies(), ElementsAre(v1::ENTROPY_NONE, v1::ENTROPY_RANS, v1::ENTROPY_ZSTD));
   EXPECT_TRUE(CheckFormatVersion(card).ok());
   for (const char* codec :
-       {"bf16", "int4,entropy=rans", "nf4,axis=group", "int8,select=random,keep_tokens=3"}) {
+       {"bf16", "int4,entropy=rans", "nf4,axis=group", "int8,select=random,keep_tokens=3",
+        "int8,keys=0:nf4", "int8,budget_bytes=900"}) {
     EXPECT_TRUE(CheckSharerKnows(card, CodecSpec::Parse(codec).value()).ok()) << codec;
   }
 }
@@ -50,6 +51,12 @@ TEST(PeerCodecsTest, WhatASharerDoesNotListIsRefusedByName) {
   EXPECT_THAT(ErrorOf(old, "bf16,select=back,keep_tokens=1"), HasSubstr("select is back, which"));
   EXPECT_THAT(ErrorOf(old, "int8,entropy=rans"), HasSubstr("entropy is rans, which"));
   EXPECT_TRUE(CheckSharerKnows(old, CodecSpec::Parse("bf16").value()).ok());
+  EXPECT_THAT(ErrorOf(old, "bf16,select=all,budget_bytes=9"), HasSubstr("not know budget_bytes"));
+  EXPECT_THAT(ErrorOf(old, "bf16,keys=0:int8"), HasSubstr("'m' does not know keys and values"));
+  old.add_codec_options(v1::CODEC_OPTION_SCHEDULE);
+  EXPECT_THAT(ErrorOf(old, "bf16,keys=0:nf4"), HasSubstr("scheme is nf4, which"));
+  EXPECT_THAT(ErrorOf(old, "bf16,keys=0:int8:group8"), HasSubstr("axis is group, which"));
+  EXPECT_TRUE(CheckSharerKnows(old, CodecSpec::Parse("bf16,keys=0:int8").value()).ok());
   old.add_schemes(static_cast<v1::Scheme>(99));  // of a newer build
   EXPECT_THAT(ErrorOf(old, "nf4"), HasSubstr("int8, bf16, unknown"));
 }

@@ -33,7 +33,7 @@ KvFrame RandomFrame(const std::string& codec, const FrameShape& shape) {
   frame.codec = CodecSpec::Parse(codec).value();
   frame.num_tokens = shape.num_tokens;
   frame.positions = Positions(frame.codec, shape.num_tokens, random);
-  frame.layers = shape.layers;
+  frame.layers = frame.codec.schedule.SentOf(shape.layers).value();
   EXPECT_TRUE(LayOutBlocks(frame).ok());
   for (const KvBlock& block : frame.blocks) {
     uint8_t* const codes = frame.data.data() + block.codes_offset;

@@ -140,8 +140,18 @@ absl::StatusOr<KvCache> FusePrompts(const Model& receiver, const Model& sharer, 
     ASSIGN_OR_RETURN(shared, SharePrompts(sharer, fuser.config().layer_map, training.sharer, batch,
                                           tokens, own.valid));
     if (training.noise) AddCodecNoise(*training.noise, shared);
+    if (training.change) RETURN_IF_ERROR(training.change(shared));
   }
   return fuser.Fuse(shared, own, training.options);
+}
+
+// The loss of the answers' tokens on top of the prompts' cache.
+absl::StatusOr<at::Tensor> TailLoss(const Model& model, const KvCache& cache,
+                                    const DocumentBatch& batch) {
+  const std::vector<int64_t> starts = LastPromptTokens(batch);
+  const TokenBatch tokens = RunTokens(batch, starts, model.options().device);
+  ASSIGN_OR_RETURN(const ForwardResult run, model.Forward(tokens, &cache));
+  return WeightedCrossEntropy(model, run.hidden, CollectTargets(batch, starts, tokens.ids.size(1)));
 }
 
 // Makes the cache of a batch's prompts but their last tokens.
@@ -200,15 +210,21 @@ absl::StatusOr<at::Tensor> LanguageModelLoss(const Model& model, const DocumentB
 absl::StatusOr<at::Tensor> FuserLoss(const Model& receiver, const Model& sharer, const Fuser& fuser,
                                      const FuserTraining& training, const DocumentBatch& batch) {
   ASSIGN_OR_RETURN(const KvCache cache, FusePrompts(receiver, sharer, fuser, training, batch));
-  if (!batch.front()->options.empty()) {
-    ASSIGN_OR_RETURN(const at::Tensor scores, OptionScores(receiver, cache, batch));
-    return OptionLoss(scores, batch);
-  }
-  const std::vector<int64_t> starts = LastPromptTokens(batch);
-  const TokenBatch tokens = RunTokens(batch, starts, receiver.options().device);
-  ASSIGN_OR_RETURN(const ForwardResult run, receiver.Forward(tokens, &cache));
-  return WeightedCrossEntropy(receiver, run.hidden,
-                              CollectTargets(batch, starts, tokens.ids.size(1)));
+  if (batch.front()->options.empty()) return TailLoss(receiver, cache, batch);
+  ASSIGN_OR_RETURN(const at::Tensor scores, OptionScores(receiver, cache, batch));
+  return OptionLoss(scores, batch);
+}
+
+absl::StatusOr<at::Tensor> AnswerLoss(const Model& receiver, const Model& sharer,
+                                      const Fuser& fuser, const FuserTraining& training,
+                                      const DocumentBatch& batch) {
+  ASSIGN_OR_RETURN(const KvCache cache, FusePrompts(receiver, sharer, fuser, training, batch));
+  if (batch.front()->options.empty()) return TailLoss(receiver, cache, batch);
+  ASSIGN_OR_RETURN(const at::Tensor scores, OptionScores(receiver, cache, batch));
+  std::vector<int64_t> answers;
+  for (const Document* document : batch) answers.push_back(document->answer);
+  const at::Tensor right = at::tensor(answers, at::kLong).to(scores.device());
+  return -scores.gather(1, right.unsqueeze(1)).mean();
 }
 
 absl::StatusOr<Accuracy> CheckAlone(const Model& model, const DocumentPools& pools) {

@@ -3,6 +3,7 @@
 
 #include <ATen/ATen.h>
 
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -27,12 +28,20 @@ struct FuserTraining {
   FuseOptions options;
   enum class Sharer { kPrompt, kZeroCache } sharer = Sharer::kPrompt;
   std::optional<CodecNoise> noise;
+  // Called with each batch's cache before it is fused, if set.
+  std::function<absl::Status(SharerCache&)> change;
 };
 
 // The same over the answers, behind the fused cache of the prompts. Both models are frozen:
 // gradients flow into the fuser alone.
 absl::StatusOr<at::Tensor> FuserLoss(const Model& receiver, const Model& sharer, const Fuser& fuser,
                                      const FuserTraining& training, const DocumentBatch& batch);
+
+// Nats a token: the mean negative log-probability of the right answers behind the fused cache, of
+// the right option or of the tokens with a weight. A scalar.
+absl::StatusOr<at::Tensor> AnswerLoss(const Model& receiver, const Model& sharer,
+                                      const Fuser& fuser, const FuserTraining& training,
+                                      const DocumentBatch& batch);
 
 // By kind, the share of documents whose first answer token is the argmax over the whole vocabulary,
 // or whose right option has the highest mean log-probability a token. Documents with and without

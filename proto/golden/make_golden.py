@@ -181,6 +181,64 @@ def entropy_code(codes, codec, head_dim):
     return rans.code_rows(symbols, bits, on_symbol, codes)
 
 
+def tensor_codecs(codec, num_layers):
+    """What each layer's keys and values get, [half][layer]: a codec, or None if they are not sent."""
+    table = [[codec] * num_layers, [codec] * num_layers]
+    for half, key in enumerate(("keys", "values")):
+        for item in codec.get(key, "").split("+") if key in codec else ():
+            layers, scheme, *parts = item.split(":")
+            first, last = (int(layer) for layer in (layers.split("-") * 2)[:2])
+            own = {"scheme": scheme}
+            if scheme in INTEGERS | LEVELS:
+                own |= {k: codec.get(k, v) for k, v in (("axis", "per_token"), ("scale", "fp16"))}
+                if own["axis"] == "group":
+                    own["group"] = codec.get("group", 32)
+                for part in parts:
+                    if part in SCALES:
+                        own["scale"] = part
+                    elif part.startswith("group"):
+                        own |= {"axis": "group", "group": int(part[5:])}
+                    else:
+                        own = {k: v for k, v in own.items() if k != "group"} | {"axis": part}
+            for layer in range(first, last + 1):
+                table[half][layer] = None if scheme == "none" else own
+    return table
+
+
+def precision_numbers(codec):
+    return (
+        SCHEMES[codec["scheme"]],
+        AXES[codec.get("axis")],
+        SCALES[codec.get("scale")],
+        codec.get("group", 32) if codec.get("axis") == "group" else 0,
+    )
+
+
+def schedule(codec, table):
+    """Codec fields 20 to 22 and the words of the checksum; nothing without a schedule."""
+    own, distinct, lists = precision_numbers(codec), [], []
+    for layers in table:
+        entries = []
+        for of_tensor in layers:
+            numbers = of_tensor and precision_numbers(of_tensor)
+            if numbers not in (None, own) and numbers not in distinct:
+                distinct.append(numbers)
+            known = {None: 1, own: 0} | {n: i + 2 for i, n in enumerate(distinct)}
+            entries.append(known[numbers])
+        while entries and entries[-1] == 0:
+            entries.pop()
+        lists.append(entries)
+    if not any(lists):
+        return b"", b""
+    fields = b"".join(
+        delimited(20, b"".join(uint(i + 1, v) for i, v in enumerate(numbers)))
+        for numbers in distinct
+    )
+    fields += b"".join(delimited(21 + i, bytes(entries)) for i, entries in enumerate(lists))
+    words = u32(len(distinct), *sum(distinct, ()))
+    return fields, words + b"".join(u32(len(entries), *entries) for entries in lists)
+
+
 def mix(x):
     """The first number of SplitMix64 from state x."""
     mask = (1 << 64) - 1
@@ -271,6 +329,10 @@ def frame(cache, key_layers, value_layers, codec, chunk_bytes=1 << 20):
         keep_case, keep_bits, keep = 5, struct.unpack("<I", bits)[0], varint(5 << 3 | 5) + bits
     elif "keep_tokens" in codec:
         keep_case, keep_bits, keep = 6, codec["keep_tokens"], uint(6, codec["keep_tokens"])
+    table = tensor_codecs(codec, num_layers)
+    key_layers = [layer for layer in key_layers if table[0][layer]]
+    value_layers = [layer for layer in value_layers if table[1][layer]]
+    schedule_fields, schedule_words = schedule(codec, table)
     extras = (
         codec.get("group", 32) if codec.get("axis") == "group" else 0,
         codec.get("keep_tokens_min", 0),
@@ -280,6 +342,7 @@ def frame(cache, key_layers, value_layers, codec, chunk_bytes=1 << 20):
     keep += b"".join(uint(i + 7, v) for i, v in enumerate(extras))
     entropy = ENTROPIES[codec.get("entropy")]
     keep += uint(16, entropy)
+    keep += schedule_fields
     layout = (num_layers, num_heads, head_dim)
     header = (
         uint(1, VERSION)
@@ -304,9 +367,10 @@ def frame(cache, key_layers, value_layers, codec, chunk_bytes=1 << 20):
         u32(num_tokens, len(positions), coding, len(indices))
         + indices
         + u32(len(key_layers), *key_layers, len(value_layers), *value_layers)
+        + schedule_words
     )
     blocks = [
-        (layer, half, *quantize(cache[half, layer][positions], codec))
+        (layer, half, *quantize(cache[half, layer][positions], table[half][layer]))
         for layer in range(num_layers)
         for half, layers in enumerate((key_layers, value_layers))
         if layer in layers
@@ -315,7 +379,7 @@ def frame(cache, key_layers, value_layers, codec, chunk_bytes=1 << 20):
     for sequence, chunk in enumerate(slices(blocks, len(positions), chunk_bytes)):
         message = uint(1, sequence) + (delimited(2, header) if sequence == 0 else b"")
         for layer, half, first, count, plain, scales in chunk:
-            codes = entropy_code(plain, codec, head_dim)
+            codes = entropy_code(plain, codec | {"scheme": table[half][layer]["scheme"]}, head_dim)
             fields = uint(1, layer) + uint(2, half) + uint(3, first) + uint(4, count)
             message += delimited(3, fields + delimited(5, codes) + delimited(6, scales))
             digest.update(
@@ -367,6 +431,12 @@ def main(folder):
         int8 | {"select": "strided", "keep_tokens": 4},
         int8 | {"select": "random", "seed": 7, "keep_tokens": 4},
         int8 | {"select": "sinks", "sinks": 2, "keep_ratio": 0.3, "keep_tokens_min": 5},
+    ]
+    codecs += [
+        int4 | {"keys": "0:int8+2:none", "values": "1-2:bf16"},
+        int4 | {"entropy": "rans", "keys": "0:int8+2:none", "values": "2:int3"},
+        {"scheme": "bf16", "keys": "2:int3:per_channel:fp32", "values": "0:nf4:group8+2:binary"},
+        int8 | {"select": "back", "keep_tokens": 3, "values": "0:int4:per_head+2:int8:per_layer"},
     ]
     for codec in codecs:
         write(folder / f"{codec_text(codec)}.hex", frame(small, *both, codec))

@@ -69,7 +69,16 @@ def relayed(programs):
     relay.close()
 
 
-@pytest.mark.parametrize("codec", ["fp32", "int8", "int4,select=back,keep_ratio=0.1"])
+@pytest.mark.parametrize(
+    "codec",
+    [
+        "fp32",
+        "int8",
+        "int4,select=back,keep_ratio=0.1",
+        "int4,keys=1-2:int8,values=3:none",
+        "int8,budget_bytes=900",
+    ],
+)
 def test_the_socket_carries_the_serialized_bytes_and_little_more(relayed, folder, codec):
     relay, receiver = relayed
     before = relay.from_target
