@@ -12,6 +12,7 @@
 
 #include "absl/strings/str_join.h"
 #include "common/rpc/exit_code.h"
+#include "experiments/bench/command.h"
 #include "experiments/commands.h"
 #include "experiments/flag_file.h"
 #include "experiments/inspect/command.h"
@@ -43,6 +44,7 @@ int Run(const std::vector<std::string>& typed, const std::string& command_line) 
   qc2c::AddReportCommand(app);
   qc2c::AddPlotCommand(app);
   qc2c::AddFetchCommand(app);
+  qc2c::AddBenchCommand(app);
   qc2c::AddInspectCommand(app, &inspected);
   qc2c::AddTrainCommand(app, qc2c::StopRequested, &trained);
   qc2c::AddSensitivityCommand(app, &measured);

@@ -66,8 +66,8 @@ absl::StatusOr<std::vector<uint8_t>> RansEncode(std::span<const uint8_t> symbols
 
 // Decodes symbols.size() symbols. Safe on untrusted streams: reads only `stream`, writes only
 // `symbols`, allocates nothing. A stream that RansEncode would not have written for any symbols is
-// DATA_LOSS: too short or too long, a state out of range, a wrong final state. INVALID_ARGUMENT for wrong tables
-// or lanes, as above. After an error the content of `symbols` is arbitrary.
+// DATA_LOSS: too short or too long, a state out of range, a wrong final state. INVALID_ARGUMENT for
+// wrong tables or lanes, as above. After an error the content of `symbols` is arbitrary.
 absl::Status RansDecode(ByteSpan stream, std::span<const uint8_t> table_of,
                         std::span<const RansTable> tables, int num_lanes,
                         std::span<uint8_t> symbols);
