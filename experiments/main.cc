@@ -16,6 +16,7 @@
 #include "experiments/commands.h"
 #include "experiments/flag_file.h"
 #include "experiments/inspect/command.h"
+#include "experiments/means/command.h"
 #include "experiments/stop_signal.h"
 #include "experiments/train/command.h"
 #include "experiments/train/sensitivity_command.h"
@@ -36,7 +37,7 @@ int Run(const std::vector<std::string>& typed, const std::string& command_line) 
   app.footer(
       "ask, eval, demo, report, plot and fetch also take --config FILE: a YAML map of their "
       "flags.");
-  absl::Status inspected, trained, measured;
+  absl::Status inspected, averaged, trained, measured;
   qc2c::AddDemoCommand(app, command_line);
   qc2c::AddRealCommand(app, command_line);
   qc2c::AddAskCommand(app);
@@ -46,6 +47,7 @@ int Run(const std::vector<std::string>& typed, const std::string& command_line) 
   qc2c::AddFetchCommand(app);
   qc2c::AddBenchCommand(app);
   qc2c::AddInspectCommand(app, &inspected);
+  qc2c::AddMeansCommand(app, &averaged);
   qc2c::AddTrainCommand(app, qc2c::StopRequested, &trained);
   qc2c::AddSensitivityCommand(app, &measured);
   absl::StatusOr<std::vector<std::string>> arguments = typed;
@@ -55,6 +57,7 @@ int Run(const std::vector<std::string>& typed, const std::string& command_line) 
     std::reverse(arguments->begin(), arguments->end());  // CLI11 takes them from the back
     app.parse(*arguments);
     qc2c::ExitUnlessOk("inspect", inspected);
+    qc2c::ExitUnlessOk("means", averaged);
     qc2c::ExitUnlessOk("train", trained);
     qc2c::ExitUnlessOk("sensitivity", measured);
   } catch (const CLI::RuntimeError& e) {

@@ -144,6 +144,20 @@ std::string ModeName(v1::Mode mode) {
   return "unspecified";
 }
 
+namespace {
+
+void AddTreatment(const TreatmentSpec& treatment, nlohmann::ordered_json& json) {
+  if (treatment.rotation != Rotation::kKeep) json["rotation"] = RotationName(treatment.rotation);
+  if (treatment.mean != Mean::kKeep) json["mean"] = MeanName(treatment.mean);
+  if (treatment.calibration != 0) json["calibration"] = HashText(treatment.calibration);
+  if (treatment.hadamard != Hadamard::kOff) json["hadamard"] = HadamardName(treatment.hadamard);
+  if (treatment.zero_point != ZeroPoint::kNone) {
+    json["zero_point"] = ZeroPointName(treatment.zero_point);
+  }
+}
+
+}  // namespace
+
 nlohmann::ordered_json CodecToJson(const CodecSpec& codec) {
   nlohmann::ordered_json json;
   json["scheme"] = SchemeName(codec.scheme);
@@ -152,6 +166,7 @@ nlohmann::ordered_json CodecToJson(const CodecSpec& codec) {
     json["scale"] = ScaleTypeName(codec.scale_type);
   }
   if (codec.group_size != 0) json["group"] = codec.group_size;
+  AddTreatment(codec.treatment, json);
   json["select"] = SelectionName(codec.selection);
   if (codec.sinks != 0) json["sinks"] = codec.sinks;
   if (codec.selection == Selection::kRandom) json["seed"] = codec.seed;

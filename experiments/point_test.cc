@@ -80,6 +80,9 @@ TEST(PointTest, CodecJsonHasTheKeysOfTheCommandLine) {
       CodecToJson(Codec("int8,select=back,keep_ratio=0.1")).dump(),
       R"({"scheme":"int8","axis":"per_token","scale":"fp16","select":"back","keep_ratio":0.1})");
   EXPECT_EQ(CodecToJson(Codec("bf16")).dump(), R"({"scheme":"bf16","select":"all"})");
+  EXPECT_EQ(CodecToJson(Codec("int4,rotation=remove,mean=bias,hadamard=keys")).dump(),
+            R"({"scheme":"int4","axis":"per_token","scale":"fp16","rotation":"remove",)"
+            R"("mean":"bias","hadamard":"keys","select":"all"})");
 }
 
 }  // namespace

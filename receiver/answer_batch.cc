@@ -101,7 +101,9 @@ void AnswerBatch::PlaceCache(AnswerState& question, int64_t row, SharerCacheBuil
   if (question.cache_source == AnswerState::Source::kZeros) {
     builder.SetZeroRow(row, static_cast<int64_t>(slots.size()));
   } else if (question.frame) {
-    const absl::Status status = builder.SetRow(row, *question.frame, slots);
+    const absl::Status status = builder.SetRow(
+        row, *question.frame, slots,
+        {.facts = &parts_.sharer.facts(), .token_positions = question.job.reading.tokens});
     if (!status.ok()) Fail(question, status);
   }
   v1::StageTimes& times = *question.reply.mutable_times();

@@ -47,7 +47,8 @@ SharerCacheBuilder::SharerCacheBuilder(const KvLayout& sharer, const KvLayerSet&
       sent_(at::ones({data_.size(0), batch_size}, at::kBool)) {}
 
 absl::Status SharerCacheBuilder::SetRow(int64_t row, const KvFrame& frame,
-                                        const std::vector<int32_t>& slots) {
+                                        const std::vector<int32_t>& slots,
+                                        const CodecContext& context) {
   const int64_t num_kept = static_cast<int64_t>(frame.positions.size());
   const at::Tensor decoded =
       at::zeros({data_.size(0), num_kept, layout_.num_kv_heads, layout_.head_dim}, data_.options());
@@ -62,7 +63,7 @@ absl::Status SharerCacheBuilder::SetRow(int64_t row, const KvFrame& frame,
     (tensors_[i].half == Half::kKey ? view.keys : view.values)[tensors_[i].layer] = {
         plane.data_ptr(), plane.stride(0), plane.stride(1)};
   }
-  RETURN_IF_ERROR(DecodeCache(frame, view));
+  RETURN_IF_ERROR(DecodeCache(frame, view, context));
   const std::vector<KvTensorId> sent = frame.layers.Tensors();
   for (size_t i = 0; i < tensors_.size(); ++i) {
     sent_[static_cast<int64_t>(i)][row] = std::ranges::find(sent, tensors_[i]) != sent.end();

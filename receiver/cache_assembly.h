@@ -38,9 +38,10 @@ class SharerCacheBuilder {
 
   // Decodes `frame` into row `row`: slot i gets the frame's token slots[i] if that was sent, and
   // stays unselected otherwise (-1: it takes none); every slot of a tensor that was not sent stays
-  // unselected. Several slots may take one token. Errors as
-  // DecodeCache; FAILED_PRECONDITION if no slot gets any.
-  absl::Status SetRow(int64_t row, const KvFrame& frame, const std::vector<int32_t>& slots);
+  // unselected. Several slots may take one token. `context` is the sharer's for this cache. Errors
+  // as DecodeCache; FAILED_PRECONDITION if no slot gets any.
+  absl::Status SetRow(int64_t row, const KvFrame& frame, const std::vector<int32_t>& slots,
+                      const CodecContext& context = {});
   // Zeros at every slot of the row: what remains of a gain then is not communication.
   void SetZeroRow(int64_t row, int64_t row_slots);
 

@@ -26,6 +26,7 @@ struct ReceiverOptions {
   DaemonOptions daemon;
   std::string fuser;  // empty: none, and no fused answers
   std::string sharer;
+  std::vector<std::string> calibrations;
   std::string alignment = "auto";
   int64_t sharer_patience_ms = 30000;
   int64_t sharer_timeout_ms = 30000;
@@ -43,7 +44,8 @@ absl::Status Run(const ReceiverOptions& options) {
                            .access = AccessOf(options.daemon),
                            .patience = std::chrono::milliseconds(options.sharer_patience_ms),
                            .timeout = std::chrono::milliseconds(options.sharer_timeout_ms),
-                           .known_tokenizer = language_model.tokenizer.hash()}));
+                           .known_tokenizer = language_model.tokenizer.hash(),
+                           .calibrations = options.calibrations}));
   std::optional<Fuser> fuser;
   if (!options.fuser.empty()) {
     ASSIGN_OR_RETURN(fuser, LoadFuserOfPair(options.fuser, language_model, sharer->card()));
@@ -85,6 +87,9 @@ int main(int argc, char** argv) {
                  "Fuser folder for this (sharer, receiver) pair; without one there are no fused "
                  "answers");
   app.add_option("--sharer", options.sharer, "The sharer: unix:PATH or HOST:PORT")->required();
+  app.add_option("--calibration", options.calibrations,
+                 "A file of the sharer's channel means for codecs with mean=calibrated (qc2c "
+                 "means); repeatable");
   app.add_option("--alignment", options.alignment,
                  "How tokens of the two models are paired: same_ids, first, longest or span; auto: "
                  "as the fuser's config.json says, else same_ids for equal tokenizers and span for "

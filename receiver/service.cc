@@ -26,6 +26,9 @@ grpc::ServerUnaryReactor* ReceiverService::Describe(grpc::CallbackServerContext*
         &v1::ModelCard::clear_special_tokens_map_json, &v1::ModelCard::clear_chat_template_jinja}) {
     (card->mutable_sharer()->*clear)();
   }
+  for (v1::ModelCard* const model : {card->mutable_receiver(), card->mutable_sharer()}) {
+    model->clear_biases();
+  }
   card->set_alignment(std::string(AlignmentStrategyName(parts_.pairing.strategy())));
   if (parts_.fuser != nullptr) {
     card->set_fuser_fingerprint(parts_.fuser->fingerprint());

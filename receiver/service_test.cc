@@ -105,6 +105,18 @@ TEST_F(ReceiverServiceTest, AContextIsReadByTheSharerAlone) {
   EXPECT_EQ(sharer->shares().back().ids_size(), context.size() + ids.size() - 1);
 }
 
+// Both sides must take a token's position from the same list: behind a context it is not its place
+// among the sent tokens.
+TEST_F(ReceiverServiceTest, KeysThatTravelWithoutTheirRotationAreTurnedToTheirPlaceAgain) {
+  for (const std::string context : {"", "Iris Trizer lives in Rome.\n"}) {
+    v1::AnswerRequest request = WithOptions(MakeQuestion(v1::MODE_FUSED, "fp32,rotation=remove"),
+                                            v1::ANSWER_METHOD_LOGLIKELIHOOD);
+    request.set_sharer_context(context);
+    const Ids ids = EmbeddedReceiver().tokenizer.Encode(context).value();
+    ExpectScores(Answer(request), request, FuseDirectly(*fuser, PromptIds(request), 1.0, ids));
+  }
+}
+
 TEST_F(ReceiverServiceTest, PlainTextIsAnsweredWithoutATemplate) {
   v1::AnswerRequest chat = MakeQuestion(v1::MODE_FUSED);
   v1::AnswerRequest plain = chat;
@@ -186,7 +198,7 @@ TEST_F(ReceiverServiceTest, ACodecThatTheSharerDoesNotListIsRefusedBeforeItIsAsk
   EXPECT_EQ(sharer->shares().size(), 1u);
 }
 
-// Every scheme, axis and selection through both services and the socket between them.
+// Every scheme, axis, selection and treatment through both services and the socket between them.
 TEST_F(ReceiverServiceTest, EveryCodecThatIsListedGivesAnAnswer) {
   std::vector<std::string> codecs;
   for (const RegisteredScheme& known : AllSchemes()) {
@@ -205,6 +217,10 @@ TEST_F(ReceiverServiceTest, EveryCodecThatIsListedGivesAnAnswer) {
   }
   codecs.insert(codecs.end(), {"int4,keys=1-2:int8,values=3:bf16+4:none", "int8,budget_bytes=900",
                                "bf16,select=back,budget_bytes=2500"});
+  for (const std::string codec : {"int4,rotation=remove", "nf4,hadamard=values",
+                                  "int3,axis=group_tokens,group=8,rotation=remove,hadamard=both"}) {
+    codecs.push_back(codec);
+  }
   for (const std::string& codec : codecs) {
     const v1::AnswerReply reply = Answer(MakeQuestion(v1::MODE_FUSED, codec));
     EXPECT_FALSE(reply.text().empty()) << codec;

@@ -12,7 +12,10 @@
 #include "common/rpc/metadata.h"
 #include "common/rpc/share_call.h"
 #include "common/rpc/status.h"
+#include "common/serving/channel_means_file.h"
 #include "common/serving/job.h"
+#include "common/wire/frame_codec.h"
+#include "common/wire/model_facts.h"
 #include "common/wire/peer_codecs.h"
 #include "qc2c/v1/sharer.grpc.pb.h"
 
@@ -59,6 +62,7 @@ class GrpcSharerLink final : public SharerLink {
   }
 
   const v1::ModelCard& card() const override { return card_; }
+  const ModelFacts& facts() const override { return facts_; }
 
   std::unique_ptr<PendingCall<SharedMessages>> Share(const v1::ShareRequest& request) override {
     struct State {
@@ -127,13 +131,24 @@ class GrpcSharerLink final : public SharerLink {
           "no answer within ", absl::FormatDuration(absl::FromChrono(options_.patience))));
     }
     if (status.ok()) status = CheckFormatVersion(card_);
+    if (status.ok()) status = ReadFacts();
     return Named(options_.address, status);
+  }
+
+  absl::Status ReadFacts() {
+    ASSIGN_OR_RETURN(facts_, FactsOfCard(card_));
+    if (options_.calibrations.empty()) return absl::OkStatus();
+    ASSIGN_OR_RETURN(const KvLayout layout, LayoutFromProto(card_.layout()));
+    ASSIGN_OR_RETURN(facts_.calibrations, LoadChannelMeansFiles(options_.calibrations,
+                                                                card_.model_fingerprint(), layout));
+    return absl::OkStatus();
   }
 
   const SharerLinkOptions options_;
   const std::shared_ptr<grpc::Channel> channel_;
   const std::unique_ptr<v1::Sharer::Stub> stub_;
   v1::ModelCard card_;
+  ModelFacts facts_;
 };
 
 }  // namespace

@@ -12,6 +12,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "common/codec/codec_context.h"
 #include "common/rpc/address.h"
 #include "qc2c/v1/sharer.pb.h"
 
@@ -66,7 +67,8 @@ struct SharerLinkOptions {
   RemoteAccess access = RemoteAccess::kRefuse;
   std::chrono::milliseconds patience{30000};  // for the first answer
   std::chrono::milliseconds timeout{30000};   // for each call after it
-  uint64_t known_tokenizer = 0;  // hash of a tokenizer whose file the sharer need not send
+  uint64_t known_tokenizer = 0;           // hash of a tokenizer whose file the sharer need not send
+  std::vector<std::string> calibrations;  // files of the sharer's channel means
 };
 
 // Thread-safe. Every error says which sharer it is about.
@@ -78,6 +80,8 @@ class SharerLink {
   virtual ~SharerLink() = default;
 
   virtual const v1::ModelCard& card() const = 0;
+  // What a codec may need to know of the sharer's model.
+  virtual const ModelFacts& facts() const = 0;
   // DATA_LOSS if the sharer's count of serialized bytes differs from what arrived.
   virtual std::unique_ptr<PendingCall<SharedMessages>> Share(const v1::ShareRequest& request) = 0;
   virtual std::unique_ptr<PendingCall<SharedText>> Generate(const v1::GenerateRequest& request) = 0;

@@ -11,6 +11,7 @@
 #include "common/obs/metrics.h"
 #include "common/obs/qc2c_metrics.h"
 #include "common/rpc/stop_signals.h"
+#include "common/serving/channel_means_file.h"
 #include "common/serving/daemon.h"
 #include "common/serving/language_model.h"
 #include "common/serving/sensitivity_file.h"
@@ -35,16 +36,25 @@ std::string IdsOf(const WeightsById& weights) {
   return ids;
 }
 
-absl::Status Run(const DaemonOptions& options, uint32_t chunk_bytes,
-                 const std::vector<std::string>& sensitivity) {
+// Files that codecs name by their hash.
+struct CodecFiles {
+  std::vector<std::string> sensitivity;
+  std::vector<std::string> calibration;
+};
+
+absl::Status Run(const DaemonOptions& options, uint32_t chunk_bytes, const CodecFiles& files) {
   RETURN_IF_ERROR(PrepareProcess(options));
   ASSIGN_OR_RETURN(const ModelOptions model_options, options.Model());
   ASSIGN_OR_RETURN(const LanguageModel language_model,
                    LanguageModel::Load(options.model, model_options));
-  ASSIGN_OR_RETURN(const WeightsById weights, LoadWeights(sensitivity, language_model.model));
+  ASSIGN_OR_RETURN(const WeightsById weights, LoadWeights(files.sensitivity, language_model.model));
+  ASSIGN_OR_RETURN(std::vector<ChannelMeans> calibrations,
+                   LoadChannelMeansFiles(files.calibration, language_model.model.fingerprint(),
+                                         language_model.model.config().Layout()));
   Metrics registry;
   Qc2cMetrics metrics(registry);
-  SharerService service(language_model, metrics, options.Limits(), chunk_bytes, weights);
+  SharerService service(language_model, metrics, options.Limits(), chunk_bytes,
+                        {.weights = weights, .calibrations = std::move(calibrations)});
   return Serve(options, {.program = "qc2c-sharer",
                          .service = {v1::Sharer::service_full_name(), &service},
                          .metrics = registry,
@@ -72,9 +82,11 @@ int main(int argc, char** argv) {
                  "Bytes of codes and scales in one message; a smaller cache is one message")
       ->capture_default_str()
       ->check(CLI::Range(qc2c::kMinChunkBytes, qc2c::kMaxChunkBytes));
-  std::vector<std::string> sensitivity;
-  app.add_option("--sensitivity", sensitivity,
+  qc2c::CodecFiles files;
+  app.add_option("--sensitivity", files.sensitivity,
                  "File of `qc2c sensitivity` that a codec's weights may name; may be given again");
-  return qc2c::RunProgram(app, argc, argv,
-                          [&] { return qc2c::Run(options, chunk_bytes, sensitivity); });
+  app.add_option(
+      "--calibration", files.calibration,
+      "A file of channel means for codecs with mean=calibrated (qc2c means); repeatable");
+  return qc2c::RunProgram(app, argc, argv, [&] { return qc2c::Run(options, chunk_bytes, files); });
 }

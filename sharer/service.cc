@@ -63,12 +63,13 @@ struct SharerService::GenerateCall {
 };
 
 SharerService::SharerService(const LanguageModel& language_model, Qc2cMetrics& metrics,
-                             const BatchLimits& limits, uint32_t chunk_bytes, WeightsById weights)
+                             const BatchLimits& limits, uint32_t chunk_bytes,
+                             CodecHoldings holdings)
     : language_model_(language_model),
       metrics_(metrics),
       chunk_bytes_(chunk_bytes),
-      weights_(std::move(weights)),
-      share_engine_(language_model, metrics, limits),
+      weights_(std::move(holdings.weights)),
+      share_engine_(language_model, metrics, limits, std::move(holdings.calibrations)),
       text_generator_(language_model, limits) {}
 
 void SharerService::StopAdmitting() {
@@ -83,6 +84,9 @@ grpc::ServerUnaryReactor* SharerService::Describe(grpc::CallbackServerContext* c
   RequestRecord record(metrics_, "Describe");
   *card = language_model_.Card();
   DescribeCodecs(*card);
+  for (const ChannelMeans& means : share_engine_.facts().calibrations) {
+    card->add_calibrations(means.id);
+  }
   absl::Status status;
   if (request->with_tokenizer()) {
     absl::StatusOr<TextFiles> files = TextFiles::Load(language_model_.folder);

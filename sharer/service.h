@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "common/obs/qc2c_metrics.h"
@@ -17,14 +18,20 @@
 
 namespace qc2c {
 
+// What codecs name by an id and a sharer was given as files.
+struct CodecHoldings {
+  WeightsById weights;                     // what a budget may name
+  std::vector<ChannelMeans> calibrations;  // of the model's own layout
+};
+
 class SharerService final
     : public v1::Sharer::WithCallbackMethod_Describe<v1::Sharer::WithCallbackMethod_Generate<
           v1::Sharer::WithRawCallbackMethod_Share<v1::Sharer::Service>>> {
  public:
   // The language model and the metrics must outlive it. Fewer bytes than `chunk_bytes` a message if
-  // the receiver asks for that. `weights`: what a codec's budget may name.
+  // the receiver asks for that.
   SharerService(const LanguageModel& language_model, Qc2cMetrics& metrics,
-                const BatchLimits& limits, uint32_t chunk_bytes, WeightsById weights = {});
+                const BatchLimits& limits, uint32_t chunk_bytes, CodecHoldings holdings = {});
 
   grpc::ServerUnaryReactor* Describe(grpc::CallbackServerContext* context,
                                      const v1::DescribeRequest* request,

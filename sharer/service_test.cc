@@ -9,9 +9,11 @@
 #include <set>
 
 #include "common/base/files.h"
+#include "common/model/key_rotation.h"
 #include "common/rpc/byte_buffer.h"
 #include "common/rpc/metadata.h"
 #include "common/rpc/status.h"
+#include "common/wire/model_facts.h"
 #include "common/wire/peer_codecs.h"
 #include "sharer/served_sharer.h"
 
@@ -54,6 +56,8 @@ TEST(SharerServiceTest, DescribesItsModelAndSendsTheTokenizerIfAsked) {
     EXPECT_THAT(card.axes(), ElementsAreArray(known.axes()));
     EXPECT_THAT(card.selections(), ElementsAreArray(known.selections()));
     EXPECT_THAT(card.entropies(), ElementsAreArray(known.entropies()));
+    EXPECT_THAT(card.treatments(), ElementsAreArray(known.treatments()));
+    EXPECT_EQ(FactsOfCard(card)->rotation, KeyRotationOf(EmbeddedSharer().model.config()));
     EXPECT_EQ(card.tokenizer_json(),
               with_tokenizer
                   ? ReadFile(QC2C_SOURCE_DIR "/data/embedded/sharer-qwen2/tokenizer.json").value()

@@ -9,7 +9,9 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/hash.h"
 #include "common/base/status_macros.h"
+#include "common/model/key_rotation.h"
 #include "common/model/model.h"
+#include "common/model/projection_biases.h"
 #include "common/wire/frame_codec.h"
 
 namespace qc2c {
@@ -112,8 +114,11 @@ absl::StatusOr<ShareJob> MakeShareJob(const LanguageModel& language_model,
 }
 
 ShareEngine::ShareEngine(const LanguageModel& language_model, Qc2cMetrics& metrics,
-                         const BatchLimits& limits)
+                         const BatchLimits& limits, std::vector<ChannelMeans> calibrations)
     : language_model_(language_model),
+      facts_{.rotation = KeyRotationOf(language_model.model.config()),
+             .biases = ProjectionBiasesOf(language_model.model),
+             .calibrations = std::move(calibrations)},
       metrics_(metrics),
       queue_("share", limits),
       worker_([this] { Work(); }) {}
@@ -188,7 +193,9 @@ absl::StatusOr<SharedCache> ShareEngine::Encode(const ShareJob& job, const KvCac
     ASSIGN_OR_RETURN(BudgetPlan plan, PlanBudget(view, job.layers, codec, weights, frame_bytes));
     codec = std::move(plan.codec);
   }
-  ASSIGN_OR_RETURN(KvFrame frame, EncodeCache(view, job.layers, codec));
+  const std::vector<uint32_t> positions(job.tokens.begin(), job.tokens.end());
+  ASSIGN_OR_RETURN(KvFrame frame, EncodeCache(view, job.layers, codec,
+                                              {.facts = &facts_, .token_positions = positions}));
   frame.model_fingerprint = language_model_.model.fingerprint();
   SharedCache shared;
   ASSIGN_OR_RETURN(shared.messages, WriteFrame(frame, job.chunk_bytes));

@@ -58,11 +58,14 @@ absl::StatusOr<ShareJob> MakeShareJob(const LanguageModel& language_model,
 // Thread-safe. The language model and the metrics must outlive it.
 class ShareEngine {
  public:
-  ShareEngine(const LanguageModel& language_model, Qc2cMetrics& metrics, const BatchLimits& limits);
+  // `calibrations` are of the model's own layout.
+  ShareEngine(const LanguageModel& language_model, Qc2cMetrics& metrics, const BatchLimits& limits,
+              std::vector<ChannelMeans> calibrations = {});
   ~ShareEngine();  // StopAdmitting, then finishes what waits
 
   // RESOURCE_EXHAUSTED or UNAVAILABLE (then job.finish is not called).
   absl::Status Submit(ShareJob job);
+  const ModelFacts& facts() const { return facts_; }
   // Refuses new jobs with UNAVAILABLE; those that wait are still worked on.
   void StopAdmitting() { queue_.Close(); }
 
@@ -72,6 +75,7 @@ class ShareEngine {
   absl::StatusOr<SharedCache> Encode(const ShareJob& job, const KvCache& cache, int64_t row);
 
   const LanguageModel& language_model_;
+  const ModelFacts facts_;
   Qc2cMetrics& metrics_;
   BatchQueue<ShareJob> queue_;
   std::jthread worker_;

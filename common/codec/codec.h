@@ -14,6 +14,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "common/base/bytes.h"
+#include "common/codec/codec_context.h"
 #include "common/codec/codec_spec.h"
 #include "common/codec/layer_set.h"
 #include "common/tensor/kv_cache_view.h"
@@ -28,6 +29,8 @@ struct KvBlock {
   size_t codes_bytes = 0;
   size_t scales_offset = 0;  // into KvFrame::data; NumScales of them, little-endian
   size_t scales_bytes = 0;
+  size_t zero_points_offset = 0;  // into KvFrame::data; with zero points as many as scales
+  size_t zero_points_bytes = 0;   // 0 without
 };
 
 // An encoded cache. All codes and scales lie in one contiguous buffer, so that a frame leaves a GPU
@@ -48,15 +51,18 @@ struct KvFrame {
   ByteSpan Scales(const KvBlock& block) const {
     return ByteSpan(data).subspan(block.scales_offset, block.scales_bytes);
   }
+  ByteSpan ZeroPoints(const KvBlock& block) const {
+    return ByteSpan(data).subspan(block.zero_points_offset, block.zero_points_bytes);
+  }
 };
 
-// Bytes of the codes and of the scales of one block of `num_kept` tokens, `codec` being that of its
-// tensor (CodecSpec::Of). INVALID_ARGUMENT for a
-// layout out of range (KvLayout::Validate) or num_kept above KvLayout::kMaxTokens, so neither can
-// overflow.
+// Bytes of the codes, of the scales and of the zero points of one block of `num_kept` tokens,
+// `codec` being that of its tensor (CodecSpec::Of). INVALID_ARGUMENT for a layout out of range
+// (KvLayout::Validate) or num_kept above KvLayout::kMaxTokens, so neither can overflow.
 struct BlockBytes {
   size_t codes = 0;
   size_t scales = 0;
+  size_t zero_points = 0;
 };
 absl::StatusOr<BlockBytes> BytesOfBlock(const CodecSpec& codec, const KvLayout& layout,
                                         uint32_t num_kept);
@@ -69,15 +75,18 @@ absl::Status LayOutBlocks(KvFrame& frame);
 // own device; they must be present in `cache`, and for a selection by norm every plane of the
 // scored half (selection.h). Finite input is required: NaN or infinity is INVALID_ARGUMENT naming
 // layer, half, token and head (CPU and CUDA alike). model_fingerprint is left for the caller. A
-// cache on CUDA is read after all work queued on the legacy default stream.
+// cache on CUDA is read after all work queued on the legacy default stream. `context` has what the
+// codec's treatment needs (errors: treatment.h).
 absl::StatusOr<KvFrame> EncodeCache(const KvCacheView& cache, const KvLayerSet& layers,
-                                    const CodecSpec& codec);
+                                    const CodecSpec& codec, const CodecContext& context = {});
 
 // Decodes every block into `out`, whose token i is the frame's i-th sent token: out.num_tokens must
 // be positions.size(), out.layout the frame's, and the planes of all its tensors present. Writes
 // on out.device, in out.dtype (dequantized in fp32, then rounded to nearest even). Safe on
-// untrusted frames: INVALID_ARGUMENT names what does not fit.
-absl::Status DecodeCache(const KvFrame& frame, const KvCacheView& out);
+// untrusted frames: INVALID_ARGUMENT names what does not fit. `context` is the encoder's: its
+// token_positions are those of the frame's num_tokens, sent or not.
+absl::Status DecodeCache(const KvFrame& frame, const KvCacheView& out,
+                         const CodecContext& context = {});
 
 // The plan's formula, for comparison only: kept tokens x H x D x bytes a value, over the sent
 // tensors; no scales, no indices, no headers.

@@ -31,6 +31,7 @@ enum class Axis : uint8_t {
   kPerLayer = 3,
   kPerChannel = 4,
   kGroup = 5,
+  kGroupTokens = 6,
 };
 
 enum class ScaleType : uint8_t { kNone = 0, kFp16 = 1, kBf16 = 2, kFp32 = 3 };
@@ -49,6 +50,20 @@ enum class Selection : uint8_t {
 // How codes are coded once more, without loss, on their way to the wire (entropy.h).
 enum class Entropy : uint8_t { kNone = 0, kRans = 1, kZstd = 2 };
 
+// Whether keys are quantized as the model stores them, or with their position's rotation undone
+// (rotary.h).
+enum class Rotation : uint8_t { kKeep = 0, kRemove = 1 };
+
+// Which mean of each channel is taken off before quantization.
+enum class Mean : uint8_t { kKeep = 0, kCalibrated = 1, kBias = 2 };
+
+// Which halves go through a Hadamard transform along D.
+enum class Hadamard : uint8_t { kOff = 0, kKeys = 1, kValues = 2, kBoth = 3 };
+
+// Whether what shares a scale is coded by its distance from the middle of its range
+// (zero_point.h).
+enum class ZeroPoint : uint8_t { kNone = 0, kMidpoint = 1 };
+
 // Bytes of one stored scale.
 constexpr int ScaleBytes(ScaleType type) {
   return type == ScaleType::kNone ? 0 : type == ScaleType::kFp32 ? 4 : 2;
@@ -58,12 +73,20 @@ constexpr int ScaleBytes(ScaleType type) {
 struct Scaling {
   Axis axis = Axis::kNone;
   ScaleType type = ScaleType::kNone;
-  uint32_t group_size = 0;  // G, for Axis::kGroup
+  uint32_t group_size = 0;  // G, for Axis::kGroup (values) and Axis::kGroupTokens (tokens)
 };
 
 // Whether each token has scales of its own, so that they travel with its codes.
 constexpr bool ScalesFollowTokens(Axis axis) {
   return axis == Axis::kPerToken || axis == Axis::kGroup;
+}
+
+// Whether the axis has a group size.
+constexpr bool HasGroups(Axis axis) { return axis == Axis::kGroup || axis == Axis::kGroupTokens; }
+
+// Whether each channel has scales of its own, shared by tokens.
+constexpr QC2C_HOST_DEVICE bool ScalesFollowChannels(Axis axis) {
+  return axis == Axis::kPerChannel || axis == Axis::kGroupTokens;
 }
 
 // Scales of a row of D values where ScalesFollowTokens(axis): 1, or ceil(D / G).
@@ -73,7 +96,7 @@ constexpr QC2C_HOST_DEVICE uint64_t ScalesOfRow(const Scaling& scaling, uint64_t
 }
 
 // Scales of one block of T sent tokens and H heads: per_token [T, H], group [T, H, ceil(D / G)],
-// per_head [H], per_channel [H, D], per_layer [1].
+// per_head [H], per_channel [H, D], per_layer [1], group_tokens [ceil(T / G), H, D].
 constexpr uint64_t NumScales(const Scaling& scaling, uint64_t num_kept, uint64_t num_heads,
                              uint64_t head_dim) {
   switch (scaling.axis) {
@@ -86,10 +109,20 @@ constexpr uint64_t NumScales(const Scaling& scaling, uint64_t num_kept, uint64_t
       return 1;
     case Axis::kPerChannel:
       return num_heads * head_dim;
+    case Axis::kGroupTokens:
+      return (num_kept + scaling.group_size - 1) / scaling.group_size * num_heads * head_dim;
     case Axis::kNone:
       break;
   }
   return 0;
+}
+
+// How many of a block's scales, in their order, come before the `token`-th sent token: those of
+// earlier tokens; where tokens share scales, each comes with the first token that has it.
+// NumScales for token == num_kept.
+constexpr uint64_t ScalesBefore(const Scaling& scaling, uint64_t token, uint64_t num_heads,
+                                uint64_t head_dim) {
+  return token == 0 ? 0 : NumScales(scaling, token, num_heads, head_dim);
 }
 
 // Index of the scale of value d of row (token, head).
@@ -105,6 +138,8 @@ constexpr QC2C_HOST_DEVICE uint64_t ScaleIndex(const Scaling& scaling, uint64_t 
       return head;
     case Axis::kPerChannel:
       return head * head_dim + d;
+    case Axis::kGroupTokens:
+      return (token / scaling.group_size * num_heads + head) * head_dim + d;
     case Axis::kPerLayer:
     case Axis::kNone:
       break;

@@ -22,6 +22,8 @@ std::string_view AxisName(Axis axis) {
       return "per_channel";
     case Axis::kGroup:
       return "group";
+    case Axis::kGroupTokens:
+      return "group_tokens";
   }
   return "unknown";
 }

@@ -10,39 +10,12 @@
 #include "common/base/status_macros.h"
 #include "common/codec/entropy.h"
 #include "common/codec/scheme_registry.h"
+#include "common/codec/spec_text.h"
 
 namespace qc2c {
 namespace {
 
 constexpr uint32_t kGroupSizes[] = {8, 16, 32, 64};
-
-absl::Status Unexpected(std::string_view key, std::string_view value, std::string_view expected) {
-  return absl::InvalidArgumentError(absl::StrCat("codec: ", std::string(key), " is '",
-                                                 std::string(value), "': expected ",
-                                                 std::string(expected)));
-}
-
-// "all, front, back" for messages.
-template <typename T, size_t kCount>
-std::string NamesOf(const T (&choices)[kCount], std::string_view (*name)(T)) {
-  std::string names;
-  for (const T choice : choices) {
-    absl::StrAppend(&names, names.empty() ? "" : ", ", std::string(name(choice)));
-  }
-  return names;
-}
-
-// Sets `field` to the one of `choices` that is called `value`.
-template <typename T, size_t kCount>
-absl::Status ParseName(std::string_view key, std::string_view value, const T (&choices)[kCount],
-                       std::string_view (*name)(T), T& field) {
-  for (const T choice : choices) {
-    if (name(choice) != value) continue;
-    field = choice;
-    return absl::OkStatus();
-  }
-  return Unexpected(key, value, NamesOf(choices, name));
-}
 
 template <typename T>
 absl::Status ParseNumber(std::string_view key, std::string_view value, std::string_view expected,
@@ -135,11 +108,12 @@ absl::Status ParseItem(std::string_view key, std::string_view value, CodecSpec& 
   if (key == "weights") return ParseWeights(key, value, spec.weights);
   if (key == "keys") return ParseLayers(key, value, lists.keys);
   if (key == "values") return ParseLayers(key, value, lists.values);
+  if (IsTreatmentKey(key)) return ParseTreatment(key, value, spec.treatment);
   return absl::InvalidArgumentError(
       absl::StrCat("codec: unknown key '", std::string(key),
                    "': expected axis, group, scale, select, keep_ratio, keep_tokens, "
-                   "keep_tokens_min, sinks, seed, entropy, keys, values, budget_bytes or "
-                   "weights"));
+                   "keep_tokens_min, sinks, seed, entropy, keys, values, budget_bytes, weights, ",
+                   kTreatmentKeys));
 }
 
 absl::Status ValidateScale(const CodecSpec& spec, const SchemeCoder& coder) {
@@ -170,7 +144,7 @@ absl::Status OnlyWith(std::string_view key, uint32_t value, std::string_view own
 }
 
 absl::Status ValidateGroup(const CodecSpec& spec) {
-  if (spec.axis != Axis::kGroup) {
+  if (!HasGroups(spec.axis)) {
     return OnlyWith("group", spec.group_size, "axis", AxisName(spec.axis));
   }
   if (std::ranges::find(kGroupSizes, spec.group_size) != std::end(kGroupSizes)) {
@@ -189,6 +163,9 @@ absl::Status ValidateBudget(const CodecSpec& spec) {
     return refuse(std::holds_alternative<float>(*spec.keep) ? "keep_ratio" : "keep_tokens");
   }
   if (spec.keep_tokens_min != 0) return refuse("keep_tokens_min");
+  if (spec.treatment != TreatmentSpec()) {
+    return refuse("rotation, mean, hadamard and zero_point");
+  }
   // What coding saves is not known before the precisions are chosen.
   if (spec.entropy != Entropy::kNone) return refuse("entropy");
   return spec.schedule.empty() ? absl::OkStatus() : refuse("keys and values");
@@ -267,7 +244,10 @@ void AppendSelection(const CodecSpec& spec, std::string& text) {
 // Each precision of the schedule by itself, then the lists.
 absl::Status ValidateSchedule(const CodecSpec& spec) {
   for (const Precision& precision : spec.schedule.precisions) {
-    const absl::Status status = spec.With(precision).Validate();
+    // A treatment passes by what has no scales.
+    CodecSpec own = spec.With(precision);
+    own.treatment = {};
+    const absl::Status status = own.Validate();
     if (status.ok()) continue;
     return absl::InvalidArgumentError(
         absl::StrCat(status.message(), " (in a precision of keys or values)"));
@@ -301,7 +281,7 @@ absl::StatusOr<CodecSpec> CodecSpec::Parse(std::string_view text) {
     seen.push_back(key);
     RETURN_IF_ERROR(ParseItem(key, item.substr(equals + 1), spec, lists));
   }
-  if (spec.axis == Axis::kGroup && spec.group_size == 0) spec.group_size = kDefaultGroupSize;
+  if (HasGroups(spec.axis) && spec.group_size == 0) spec.group_size = kDefaultGroupSize;
   if (spec.selection == Selection::kSinks && spec.sinks == 0) spec.sinks = kDefaultSinks;
   if (spec.budget_bytes != 0 && std::ranges::find(seen, "select") == seen.end()) {
     spec.selection = Selection::kValueNorm;
@@ -318,7 +298,7 @@ std::string CodecSpec::ToString() const {
   if (axis != Axis::kNone && axis != defaults.axis) {
     absl::StrAppend(&text, ",axis=", std::string(AxisName(axis)));
   }
-  if (axis == Axis::kGroup && group_size != kDefaultGroupSize) {
+  if (HasGroups(axis) && group_size != kDefaultGroupSize) {
     absl::StrAppend(&text, ",group=", group_size);
   }
   if (scale_type != ScaleType::kNone && scale_type != defaults.scale_type) {
@@ -327,6 +307,7 @@ std::string CodecSpec::ToString() const {
   if (entropy != Entropy::kNone) {
     absl::StrAppend(&text, ",entropy=", std::string(EntropyName(entropy)));
   }
+  AppendTreatment(treatment, text);
   AppendSelection(*this, text);
   for (const Half half : {Half::kKey, Half::kValue}) {
     const std::string list = schedule.Text(precision(), half);
@@ -362,6 +343,7 @@ absl::Status CodecSpec::Validate() const {
   RETURN_IF_ERROR(ValidateScale(*this, *coder));
   RETURN_IF_ERROR(ValidateGroup(*this));
   RETURN_IF_ERROR(ValidateEntropy(*this));
+  RETURN_IF_ERROR(ValidateTreatment(treatment, *coder));
   RETURN_IF_ERROR(ValidateSelection(*this));
   RETURN_IF_ERROR(ValidateKeep(*this));
   return ValidateSchedule(*this);

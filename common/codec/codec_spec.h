@@ -11,11 +11,12 @@
 #include "absl/status/statusor.h"
 #include "common/codec/codec_enums.h"
 #include "common/codec/precision_schedule.h"
+#include "common/codec/treatment_spec.h"
 
 namespace qc2c {
 
-inline constexpr Axis kAllAxes[] = {Axis::kPerToken, Axis::kPerHead, Axis::kPerLayer,
-                                    Axis::kPerChannel, Axis::kGroup};
+inline constexpr Axis kAllAxes[] = {Axis::kPerToken,   Axis::kPerHead, Axis::kPerLayer,
+                                    Axis::kPerChannel, Axis::kGroup,   Axis::kGroupTokens};
 inline constexpr ScaleType kAllScaleTypes[] = {ScaleType::kFp16, ScaleType::kBf16,
                                                ScaleType::kFp32};
 inline constexpr Selection kAllSelections[] = {
@@ -38,7 +39,7 @@ struct CodecSpec {
   Scheme scheme = Scheme::kInt8;
   Axis axis = Axis::kPerToken;              // kNone for the float schemes
   ScaleType scale_type = ScaleType::kFp16;  // kNone for the float schemes
-  uint32_t group_size = 0;                  // G for Axis::kGroup: 8, 16, 32 or 64; else 0
+  uint32_t group_size = 0;                  // G for kGroup, kGroupTokens: 8, 16, 32 or 64; else 0
   Selection selection = Selection::kAll;
   std::optional<Keep> keep;          // absent for kAll, present for the others
   uint32_t keep_tokens_min = 0;      // beside a ratio: at least so many tokens; 0: no such wish
@@ -51,14 +52,16 @@ struct CodecSpec {
   // may get, and the selection (value_norm unless the text says another) the order of the tokens.
   uint64_t budget_bytes = 0;
   uint64_t weights = 0;  // with a budget: the id of a file of sensitivities (sensitivity.h); or 0
+  TreatmentSpec treatment;  // of the values before they are quantized
 
   static constexpr uint32_t kDefaultGroupSize = 32;
   static constexpr uint32_t kDefaultSinks = 4;
 
   // "SCHEME[,key=value]...": keys axis, group, scale, select, keep_ratio, keep_tokens,
-  // keep_tokens_min, sinks, seed, entropy, keys, values, budget_bytes, weights, as on the command
-  // line. Defaults: axis per_token, group 32, scale fp16, select all, sinks 4, seed 0, entropy
-  // none. INVALID_ARGUMENT naming the key, the value and what was expected.
+  // keep_tokens_min, sinks, seed, entropy, keys, values, budget_bytes, weights and those of
+  // treatment_spec.h, as on the command line. Defaults: axis per_token, group 32, scale fp16,
+  // select all, sinks 4, seed 0, entropy none. INVALID_ARGUMENT naming the key, the value and what
+  // was expected.
   static absl::StatusOr<CodecSpec> Parse(std::string_view text);
   // The canonical text: Parse(ToString()) gives the same spec; equal specs give equal texts.
   std::string ToString() const;
@@ -69,6 +72,10 @@ struct CodecSpec {
   // all: so many it may be. REQUIRES: valid.
   uint32_t NumKept(uint32_t num_tokens) const;
   Scaling scaling() const { return {axis, scale_type, group_size}; }
+  // Whether scales have zero points beside them: not for a tensor without scales.
+  bool HasZeroPoints() const {
+    return treatment.zero_point != ZeroPoint::kNone && axis != Axis::kNone;
+  }
   Precision precision() const { return {scheme, axis, scale_type, group_size}; }
   // This codec with another precision and no schedule.
   CodecSpec With(const Precision& precision) const;

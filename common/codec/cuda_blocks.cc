@@ -44,6 +44,7 @@ std::vector<CudaBlock> BlockTable(const KvFrame& frame, std::span<const CudaBloc
     for (const size_t i : group.blocks) {
       table[entry].codes_offset = frame.blocks[i].codes_offset;
       table[entry].scales_offset = frame.blocks[i].scales_offset;
+      table[entry].zero_points_offset = frame.blocks[i].zero_points_offset;
       ++entry;
     }
   }

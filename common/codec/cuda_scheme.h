@@ -15,8 +15,9 @@ struct CudaBlock {
   void* plane = nullptr;  // elements of CudaBlocks::dtype, [token, head, D] by strides
   int64_t token_stride = 0;
   int64_t head_stride = 0;
-  uint64_t codes_offset = 0;   // into CudaBlocks::data, a multiple of 16
-  uint64_t scales_offset = 0;  // likewise
+  uint64_t codes_offset = 0;        // into CudaBlocks::data, a multiple of 16
+  uint64_t scales_offset = 0;       // likewise
+  uint64_t zero_points_offset = 0;  // likewise; of a codec that has them
 };
 
 // kVector: D is a multiple of 8, and every row of every plane starts at a multiple of 16 bytes.

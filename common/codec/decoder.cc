@@ -7,6 +7,8 @@
 #include "common/codec/device_codec.h"
 #include "common/codec/frame_layout.h"
 #include "common/codec/scheme_registry.h"
+#include "common/codec/treatment.h"
+#include "common/codec/zero_point.h"
 
 namespace qc2c {
 namespace {
@@ -25,9 +27,10 @@ absl::Status CheckTarget(const KvFrame& frame, const KvCacheView& out) {
   return CheckCache(out, frame.layers.Tensors());
 }
 
-void DecodeOnCpu(const KvFrame& frame, const KvCacheView& out) {
+void DecodeOnCpu(const KvFrame& frame, const KvCacheView& out, const Treatment& treatment) {
   std::vector<uint32_t> rows_of_out(frame.positions.size());
   std::iota(rows_of_out.begin(), rows_of_out.end(), 0);
+  TreatedBlock treated(treatment, frame.layout, frame.positions.size());
   for (const KvBlock& block : frame.blocks) {
     const BlockRows rows = {.plane = out.Plane(block.layer, block.half),
                             .dtype = out.dtype,
@@ -35,18 +38,25 @@ void DecodeOnCpu(const KvFrame& frame, const KvCacheView& out) {
                             .head_dim = out.layout.head_dim,
                             .positions = rows_of_out};
     const CodecSpec own = frame.codec.Of(block.layer, block.half);
+    const BlockRows target = treated.Target(rows);
     FindScheme(own.scheme)
-        ->DecodeBlock(frame.Codes(block), frame.Scales(block), own.scaling(), rows);
+        ->DecodeBlock(frame.Codes(block), frame.Scales(block), own.scaling(), target);
+    if (own.HasZeroPoints()) AddZeroPoints(own.scaling(), target, frame.ZeroPoints(block));
+    treated.Undo({block.layer, block.half}, rows);
   }
 }
 
 }  // namespace
 
-absl::Status DecodeCache(const KvFrame& frame, const KvCacheView& out) {
+absl::Status DecodeCache(const KvFrame& frame, const KvCacheView& out,
+                         const CodecContext& context) {
   RETURN_IF_ERROR(CheckFrame(frame));
   RETURN_IF_ERROR(CheckTarget(frame, out));
-  if (out.device == DeviceType::kCuda) return DecodeOnCuda(frame, out);
-  DecodeOnCpu(frame, out);
+  ASSIGN_OR_RETURN(const Treatment treatment,
+                   Treatment::Create(frame.codec.treatment, frame.layout, frame.positions.size(),
+                                     frame.positions, context));
+  if (out.device == DeviceType::kCuda) return DecodeOnCuda(frame, out, treatment);
+  DecodeOnCpu(frame, out, treatment);
   return absl::OkStatus();
 }
 

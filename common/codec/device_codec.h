@@ -10,12 +10,13 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "common/codec/codec.h"
+#include "common/codec/treatment.h"
 
 namespace qc2c {
 
 absl::StatusOr<KvFrame> EncodeOnCuda(const KvCacheView& cache, const KvLayerSet& layers,
-                                     const CodecSpec& codec);
-absl::Status DecodeOnCuda(const KvFrame& frame, const KvCacheView& out);
+                                     const CodecSpec& codec, const Treatment& treatment);
+absl::Status DecodeOnCuda(const KvFrame& frame, const KvCacheView& out, const Treatment& treatment);
 
 // A cache in GPU memory as one in CPU memory; `view` points into `planes`.
 struct HostCache {

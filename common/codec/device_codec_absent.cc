@@ -10,11 +10,14 @@ absl::Status BuiltWithoutCuda() {
 
 }  // namespace
 
-absl::StatusOr<KvFrame> EncodeOnCuda(const KvCacheView&, const KvLayerSet&, const CodecSpec&) {
+absl::StatusOr<KvFrame> EncodeOnCuda(const KvCacheView&, const KvLayerSet&, const CodecSpec&,
+                                     const Treatment&) {
   return BuiltWithoutCuda();
 }
 
-absl::Status DecodeOnCuda(const KvFrame&, const KvCacheView&) { return BuiltWithoutCuda(); }
+absl::Status DecodeOnCuda(const KvFrame&, const KvCacheView&, const Treatment&) {
+  return BuiltWithoutCuda();
+}
 
 absl::StatusOr<HostCache> CopyToHost(const KvCacheView&) { return BuiltWithoutCuda(); }
 

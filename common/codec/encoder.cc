@@ -9,12 +9,14 @@
 #include "common/codec/frame_layout.h"
 #include "common/codec/scheme_registry.h"
 #include "common/codec/selection.h"
+#include "common/codec/treatment.h"
+#include "common/codec/zero_point.h"
 
 namespace qc2c {
 namespace {
 
 absl::StatusOr<KvFrame> EncodeOnCpu(const KvCacheView& cache, const KvLayerSet& layers,
-                                    const CodecSpec& codec) {
+                                    const CodecSpec& codec, const Treatment& treatment) {
   KvFrame frame;
   frame.layout = cache.layout;
   frame.codec = codec;
@@ -23,6 +25,7 @@ absl::StatusOr<KvFrame> EncodeOnCpu(const KvCacheView& cache, const KvLayerSet& 
   ASSIGN_OR_RETURN(frame.positions, SelectTokens(cache, codec));
   RETURN_IF_ERROR(LayOutBlocks(frame));
   const MutableByteSpan data(frame.data);
+  TreatedBlock treated(treatment, frame.layout, frame.positions.size());
   for (const KvBlock& block : frame.blocks) {
     const BlockRows rows = {.plane = cache.Plane(block.layer, block.half),
                             .dtype = cache.dtype,
@@ -30,10 +33,16 @@ absl::StatusOr<KvFrame> EncodeOnCpu(const KvCacheView& cache, const KvLayerSet& 
                             .head_dim = cache.layout.head_dim,
                             .positions = frame.positions};
     const CodecSpec own = codec.Of(block.layer, block.half);
-    const BlockFaults faults =
-        FindScheme(own.scheme)
-            ->EncodeBlock(rows, own.scaling(), data.subspan(block.codes_offset, block.codes_bytes),
-                          data.subspan(block.scales_offset, block.scales_bytes));
+    const BlockRows treated_rows = treated.Apply({block.layer, block.half}, rows);
+    BlockFaults faults = 0;
+    if (own.HasZeroPoints()) {
+      faults = TakeZeroPoints(own.scaling(), treated_rows,
+                              data.subspan(block.zero_points_offset, block.zero_points_bytes));
+    }
+    faults |= FindScheme(own.scheme)
+                  ->EncodeBlock(treated_rows, own.scaling(),
+                                data.subspan(block.codes_offset, block.codes_bytes),
+                                data.subspan(block.scales_offset, block.scales_bytes));
     RETURN_IF_ERROR(FaultStatus(faults, {block.layer, block.half}, rows, own));
   }
   return frame;
@@ -42,7 +51,7 @@ absl::StatusOr<KvFrame> EncodeOnCpu(const KvCacheView& cache, const KvLayerSet& 
 }  // namespace
 
 absl::StatusOr<KvFrame> EncodeCache(const KvCacheView& cache, const KvLayerSet& layers,
-                                    const CodecSpec& codec) {
+                                    const CodecSpec& codec, const CodecContext& context) {
   RETURN_IF_ERROR(codec.Validate());
   if (codec.budget_bytes != 0) {
     return absl::InvalidArgumentError(absl::StrCat("codec: budget_bytes is ", codec.budget_bytes,
@@ -55,8 +64,11 @@ absl::StatusOr<KvFrame> EncodeCache(const KvCacheView& cache, const KvLayerSet& 
   if (NeedsScores(codec.selection)) {
     RETURN_IF_ERROR(CheckCache(cache, ScoredTensors(codec.selection, cache.layout)));
   }
-  return cache.device == DeviceType::kCuda ? EncodeOnCuda(cache, sent, codec)
-                                           : EncodeOnCpu(cache, sent, codec);
+  ASSIGN_OR_RETURN(const Treatment treatment,
+                   Treatment::Create(codec.treatment, cache.layout, cache.num_tokens,
+                                     /*tokens=*/{}, context));
+  return cache.device == DeviceType::kCuda ? EncodeOnCuda(cache, sent, codec, treatment)
+                                           : EncodeOnCpu(cache, sent, codec, treatment);
 }
 
 }  // namespace qc2c

@@ -6,6 +6,7 @@
 
 #include "common/base/status_macros.h"
 #include "common/codec/cuda_blocks.h"
+#include "common/codec/cuda_treatment_plan.h"
 #include "common/codec/cuda_workspace.h"
 #include "common/codec/device_codec.h"
 #include "common/codec/fault_status.h"
@@ -23,6 +24,7 @@ namespace {
 // data) is cleared, and [faults, end_of_result) is what comes back, in one copy.
 struct Regions {
   size_t table = 0;         // CudaBlock [num_blocks], [num_scored_layers]
+  size_t plan = 0;          // CudaTreatmentPlan::Write
   size_t given = 0;         // positions that follow from the codec and are no run [num_kept]
   size_t faults = 0;        // [num_blocks], in the table's order
   size_t score_faults = 0;  // [num_scored_layers]
@@ -32,6 +34,8 @@ struct Regions {
   size_t scores = 0;       // [num_tokens]
   size_t layer_means = 0;  // [num_scored_layers, num_tokens]
   size_t row_totals = 0;   // [the largest group's blocks, num_kept, H]
+  size_t treated = 0;      // CudaTreatmentPlan::treated_bytes
+  size_t ranges = 0;       // CudaTreatmentPlan::ranges_bytes
   size_t end = 0;
 };
 
@@ -51,13 +55,15 @@ size_t NumRowTotals(const KvFrame& frame, std::span<const CudaBlockGroup> groups
   return num_blocks * frame.positions.size() * frame.layout.num_kv_heads;
 }
 
-Regions PlaceRegions(const KvFrame& frame, std::span<const CudaBlockGroup> groups) {
+Regions PlaceRegions(const KvFrame& frame, std::span<const CudaBlockGroup> groups,
+                     const CudaTreatmentPlan& plan) {
   const size_t num_blocks = frame.blocks.size();
   const bool scores = NeedsScores(frame.codec.selection);
   const size_t num_scored = scores ? frame.num_tokens : 0;
   const size_t num_layers = scores ? frame.layout.num_layers : 0;
   Regions r;
-  r.given = AlignRegion((num_blocks + num_layers) * sizeof(CudaBlock));
+  r.plan = AlignRegion((num_blocks + num_layers) * sizeof(CudaBlock));
+  r.given = r.plan + plan.upload_bytes();
   r.faults = r.given + (scores || IsRun(frame.positions)
                             ? 0
                             : AlignRegion(frame.positions.size() * sizeof(uint32_t)));
@@ -68,14 +74,17 @@ Regions PlaceRegions(const KvFrame& frame, std::span<const CudaBlockGroup> group
   r.scores = r.end_of_result;
   r.layer_means = r.scores + AlignRegion(num_scored * sizeof(float));
   r.row_totals = r.layer_means + AlignRegion(num_scored * num_layers * sizeof(float));
-  r.end = r.row_totals + AlignRegion(NumRowTotals(frame, groups) * sizeof(float));
+  r.treated = r.row_totals + AlignRegion(NumRowTotals(frame, groups) * sizeof(float));
+  r.ranges = r.treated + plan.treated_bytes();
+  r.end = r.ranges + plan.ranges_bytes();
   return r;
 }
 
 // One encoding on one workspace: queue everything, wait once, read the result.
 class Encoding {
  public:
-  Encoding(const KvCacheView& cache, KvFrame& frame, CudaWorkspace& workspace)
+  Encoding(const KvCacheView& cache, KvFrame& frame, const Treatment& treatment,
+           CudaWorkspace& workspace)
       : cache_(cache),
         frame_(frame),
         workspace_(workspace),
@@ -84,7 +93,8 @@ class Encoding {
                     : std::vector<KvTensorId>()),
         groups_(GroupBlocks(frame)),
         table_(BlockTable(frame, groups_, cache)),
-        regions_(PlaceRegions(frame, groups_)) {}
+        plan_(treatment, frame, groups_),
+        regions_(PlaceRegions(frame, groups_, plan_)) {}
 
   absl::Status Run() {
     RETURN_IF_ERROR(workspace_.device.Reserve(regions_.end));
@@ -115,6 +125,9 @@ class Encoding {
   const uint8_t* Result(size_t offset) const {
     return workspace_.pinned.data() + (offset - regions_.faults);
   }
+  CudaTreatmentPlan::Memory PlanMemory() const {
+    return {Device(regions_.plan), DeviceArray<float>(regions_.treated)};
+  }
   CUstream_st* Stream() const { return workspace_.stream.get(); }
 
   absl::Status Copy(void* to, const void* from, size_t bytes, cudaMemcpyKind kind) const {
@@ -127,6 +140,7 @@ class Encoding {
     std::vector<CudaBlock> table = table_;
     table.insert(table.end(), scored.begin(), scored.end());
     std::memcpy(upload, table.data(), table.size() * sizeof(CudaBlock));
+    if (!plan_.is_nothing()) plan_.Write(table, PlanMemory(), upload + regions_.plan);
     if (regions_.given < regions_.faults) {
       std::memcpy(upload + regions_.given, frame_.positions.data(),
                   frame_.positions.size() * sizeof(uint32_t));
@@ -171,6 +185,15 @@ class Encoding {
       blocks.positions = DeviceArray<uint32_t>(regions_.given);
     } else {
       blocks.first_position = frame_.positions.front();
+    }
+    if (!plan_.is_nothing()) {
+      RETURN_IF_ERROR(
+          CudaStatus(LaunchTreat(plan_.Launch(blocks, PlanMemory(), first), Stream()), "Treat"));
+      blocks = plan_.Treated(blocks, PlanMemory(), first);
+      RETURN_IF_ERROR(
+          CudaStatus(plan_.QueueTakeZeroPoints(blocks, group.codec, PlanMemory(), first,
+                                               DeviceArray<uint32_t>(regions_.ranges), Stream()),
+                     "TakeZeroPoints"));
     }
     return CudaStatus(FindCudaScheme(group.codec.scheme)->encode(blocks, Stream()), "Encode");
   }
@@ -232,6 +255,8 @@ class Encoding {
     for (const KvBlock& block : frame_.blocks) {
       std::memcpy(out + block.codes_offset, data + block.codes_offset, block.codes_bytes);
       std::memcpy(out + block.scales_offset, data + block.scales_offset, block.scales_bytes);
+      std::memcpy(out + block.zero_points_offset, data + block.zero_points_offset,
+                  block.zero_points_bytes);
     }
     if (scored_.empty()) return;
     std::memcpy(frame_.positions.data(), Result(regions_.positions),
@@ -244,13 +269,14 @@ class Encoding {
   const std::vector<KvTensorId> scored_;  // empty without a selection by norm
   const std::vector<CudaBlockGroup> groups_;
   const std::vector<CudaBlock> table_;
+  const CudaTreatmentPlan plan_;
   const Regions regions_;
 };
 
 }  // namespace
 
 absl::StatusOr<KvFrame> EncodeOnCuda(const KvCacheView& cache, const KvLayerSet& layers,
-                                     const CodecSpec& codec) {
+                                     const CodecSpec& codec, const Treatment& treatment) {
   const KvTensorId first = layers.Tensors().front();
   ASSIGN_OR_RETURN(const int gpu, CudaDeviceOf(cache.Plane(first.layer, first.half).data));
   ASSIGN_OR_RETURN(const CudaDeviceGuard guard, CudaDeviceGuard::Create(gpu));
@@ -263,7 +289,7 @@ absl::StatusOr<KvFrame> EncodeOnCuda(const KvCacheView& cache, const KvLayerSet&
   // Of a norm selection only the number is known yet.
   frame.positions = FixedPositions(codec, frame.num_tokens, codec.NumKept(frame.num_tokens));
   RETURN_IF_ERROR(LayOutBlocks(frame));
-  RETURN_IF_ERROR(Encoding(cache, frame, *workspace.operator->()).Run());
+  RETURN_IF_ERROR(Encoding(cache, frame, treatment, *workspace.operator->()).Run());
   return frame;
 }
 

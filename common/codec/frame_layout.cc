@@ -74,6 +74,14 @@ absl::Status CheckSection(const KvBlock& block, std::string_view section, size_t
 
 absl::Status CheckScales(const KvFrame& frame, const KvBlock& block, ScaleType type) {
   if (type == ScaleType::kNone) return absl::OkStatus();
+  const ByteSpan zero_points = frame.ZeroPoints(block);
+  for (size_t i = 0; i < zero_points.size() / ScaleBytes(type); ++i) {
+    const float zero_point = LoadScale(zero_points, i, type);
+    if (std::isfinite(zero_point)) continue;
+    return absl::InvalidArgumentError(absl::StrCat("frame block ", BlockText(block),
+                                                   " has zero point ", i, " of ", zero_point,
+                                                   ": expected a finite number"));
+  }
   const ByteSpan scales = frame.Scales(block);
   for (size_t i = 0; i < scales.size() / ScaleBytes(type); ++i) {
     const float scale = LoadScale(scales, i, type);
@@ -105,6 +113,8 @@ absl::Status CheckBlocks(const KvFrame& frame) {
                                  frame.data.size()));
     RETURN_IF_ERROR(CheckSection(block, "scales", block.scales_offset, block.scales_bytes,
                                  bytes.scales, frame.data.size()));
+    RETURN_IF_ERROR(CheckSection(block, "zero points", block.zero_points_offset,
+                                 block.zero_points_bytes, bytes.zero_points, frame.data.size()));
     RETURN_IF_ERROR(CheckScales(frame, block, own.scale_type));
   }
   return absl::OkStatus();
@@ -122,9 +132,11 @@ absl::StatusOr<BlockBytes> BytesOfBlock(const CodecSpec& codec, const KvLayout& 
         absl::StrCat("num_kept is ", num_kept, ": expected at most ", KvLayout::kMaxTokens));
   }
   const uint64_t heads = static_cast<uint64_t>(layout.num_kv_heads);
+  const size_t scales =
+      NumScales(codec.scaling(), num_kept, heads, layout.head_dim) * ScaleBytes(codec.scale_type);
   return BlockBytes{.codes = num_kept * heads * coder->RowBytes(layout.head_dim),
-                    .scales = NumScales(codec.scaling(), num_kept, heads, layout.head_dim) *
-                              ScaleBytes(codec.scale_type)};
+                    .scales = scales,
+                    .zero_points = codec.HasZeroPoints() ? scales : 0};
 }
 
 absl::Status LayOutBlocks(KvFrame& frame) {
@@ -137,13 +149,16 @@ absl::Status LayOutBlocks(KvFrame& frame) {
                      BytesOfBlock(frame.codec.Of(layer, half), frame.layout,
                                   static_cast<uint32_t>(frame.positions.size())));
     const size_t scales_offset = offset + AlignUp(bytes.codes);
+    const size_t zero_points_offset = scales_offset + AlignUp(bytes.scales);
     frame.blocks.push_back({.layer = layer,
                             .half = half,
                             .codes_offset = offset,
                             .codes_bytes = bytes.codes,
                             .scales_offset = scales_offset,
-                            .scales_bytes = bytes.scales});
-    offset = scales_offset + AlignUp(bytes.scales);
+                            .scales_bytes = bytes.scales,
+                            .zero_points_offset = zero_points_offset,
+                            .zero_points_bytes = bytes.zero_points});
+    offset = zero_points_offset + AlignUp(bytes.zero_points);
   }
   try {
     frame.data.assign(offset, 0);

@@ -12,7 +12,6 @@ namespace qc2c {
 namespace {
 
 constexpr std::string_view kNone = "none";
-constexpr std::string_view kGroup = "group";
 
 std::string_view ListName(Half half) { return half == Half::kKey ? "keys" : "values"; }
 
@@ -44,15 +43,14 @@ bool ReadScalePart(std::string_view part, Precision& precision) {
     }
   }
   precision.group_size = 0;
-  if (part.starts_with(kGroup) && part != AxisName(Axis::kGroup)) {
-    precision.axis = Axis::kGroup;
-    return ReadNumber(part.substr(kGroup.size()), precision.group_size);
-  }
   for (const Axis axis : kAllAxes) {
-    if (part != AxisName(axis)) continue;
+    const std::string_view name = AxisName(axis);
+    const bool is_name = part == name;
+    if (!is_name && !HasGroups(axis)) continue;
+    if (!part.starts_with(name)) continue;
     precision.axis = axis;
-    if (axis == Axis::kGroup) precision.group_size = CodecSpec::kDefaultGroupSize;
-    return true;
+    if (is_name) precision.group_size = HasGroups(axis) ? CodecSpec::kDefaultGroupSize : 0;
+    if (is_name || ReadNumber(part.substr(name.size()), precision.group_size)) return true;
   }
   return false;
 }
@@ -90,7 +88,7 @@ std::string PrecisionText(const Precision& own, const Precision& precision) {
   const Precision defaults = Defaults(own, *coder);
   if (precision.axis != defaults.axis || precision.group_size != defaults.group_size) {
     absl::StrAppend(&text, ":", std::string(AxisName(precision.axis)));
-    if (precision.axis == Axis::kGroup) absl::StrAppend(&text, precision.group_size);
+    if (HasGroups(precision.axis)) absl::StrAppend(&text, precision.group_size);
   }
   if (precision.scale_type != defaults.scale_type) {
     absl::StrAppend(&text, ":", std::string(ScaleTypeName(precision.scale_type)));

@@ -16,8 +16,8 @@
 // missing at the end being 0; the sum of the c-th eight goes to partial sum c mod 8, in order, and
 // the eight partial sums are added likewise. Over the rows of a block (per_head, per_layer), the
 // sum of the r-th row (token by token, in a token by head) goes to partial sum r mod 256, in order;
-// then sum j takes sum j + 128, then j + 64, ..., then j + 1. Over tokens alone (per_channel), the
-// value of the t-th token goes to partial sum t mod 8, added as above.
+// then sum j takes sum j + 128, then j + 64, ..., then j + 1. Over tokens alone (per_channel,
+// group_tokens), the value of the t-th token goes to partial sum t mod 8, added as above.
 #pragma once
 
 #include <cstdint>

@@ -128,9 +128,10 @@ __device__ void EncodeChannels(const CudaBlocks& args, const Quantizer& q, const
     uint32_t codes[kChunk];
 #pragma unroll
     for (uint32_t i = 0; i < kChunk; ++i) {
+      const uint64_t index =
+          ScaleIndex(args.scaling, row.place.token, row.place.head, d + i, args.num_heads, dim);
       const float scale =
-          d + i < dim ? LoadDeviceScale(row.scales, row.place.head * dim + d + i, args.scaling.type)
-                      : 0.0f;
+          d + i < dim ? LoadDeviceScale(row.scales, index, args.scaling.type) : 0.0f;
       codes[i] = q.EncodeValue(values[i], scale);
     }
     PackChunk<Quantizer::kBits>(codes, dim - d, args.access,
@@ -144,7 +145,7 @@ __global__ void EncodeScaledKernel(CudaBlocks args, Quantizer q) {
   if (!place.active) return;
   const RowCodes row = CodesOf<Quantizer::kBits>(args, place);
   const auto* const in = RowOf<kType>(args, row.block, place);
-  if (args.scaling.axis == Axis::kPerChannel) {
+  if (ScalesFollowChannels(args.scaling.axis)) {
     EncodeChannels<kType>(args, q, row, in);
   } else if (args.scaling.axis == Axis::kGroup) {
     EncodeGroups<kType>(args, q, row, in);
@@ -160,7 +161,7 @@ __global__ void DecodeScaledKernel(CudaBlocks args, Quantizer q) {
   const RowCodes row = CodesOf<Quantizer::kBits>(args, place);
   auto* const out = RowOf<kType>(args, row.block, place);
   const uint32_t dim = args.head_dim;
-  const bool per_channel = args.scaling.axis == Axis::kPerChannel;
+  const bool per_channel = ScalesFollowChannels(args.scaling.axis);
   for (uint32_t d = place.lane * kChunk; d < dim; d += kLanes * kChunk) {
     uint32_t codes[kChunk];
     UnpackChunk<Quantizer::kBits>(row.codes + d / kChunk * Quantizer::kBits, dim - d, args.access,

@@ -35,13 +35,7 @@ struct ScaleSink {
       faults |= kOutOfRange;
       return;
     }
-    uint8_t* const out = scales.data() + index * ScaleBytes(type);
-    if (type == ScaleType::kFp32) {
-      std::memcpy(out, &scale, sizeof(scale));
-      return;
-    }
-    const uint16_t bits = type == ScaleType::kFp16 ? Fp32ToFp16(scale) : Fp32ToBf16(scale);
-    std::memcpy(out, &bits, sizeof(bits));
+    StoreScale(scale, type, index, scales);
   }
 
   void CheckFinite(const float* values, size_t num) {
@@ -80,7 +74,8 @@ void StoreScalesOverRows(const BlockRows& rows, Axis axis, ScaleSink& sink) {
   for (size_t g = 0; g < groups.size(); ++g) sink.Store(g, groups[g].Total(), num_values);
 }
 
-void StoreScalesOfChannels(const BlockRows& rows, ScaleSink& sink) {
+// per_channel, or one of the groups of tokens: scales from `first` on.
+void StoreScalesOfChannels(const BlockRows& rows, size_t first, ScaleSink& sink) {
   const size_t num_channels = static_cast<size_t>(rows.num_heads) * rows.head_dim;
   ChannelsStatistic channels(sink.rule.statistic, num_channels);
   RowBuffer values;
@@ -92,13 +87,26 @@ void StoreScalesOfChannels(const BlockRows& rows, ScaleSink& sink) {
     }
   }
   for (size_t c = 0; c < num_channels; ++c) {
-    sink.Store(c, channels.Total(c), rows.positions.size());
+    sink.Store(first + c, channels.Total(c), rows.positions.size());
   }
 }
 
-void StoreSharedScales(const BlockRows& rows, Axis axis, ScaleSink& sink) {
-  if (axis == Axis::kPerChannel) return StoreScalesOfChannels(rows, sink);
-  StoreScalesOverRows(rows, axis, sink);
+void StoreScalesOfTokenGroups(const BlockRows& rows, size_t group_size, ScaleSink& sink) {
+  const size_t num_channels = static_cast<size_t>(rows.num_heads) * rows.head_dim;
+  const size_t num_tokens = rows.positions.size();
+  for (size_t first = 0; first < num_tokens; first += group_size) {
+    BlockRows group = rows;
+    group.positions = rows.positions.subspan(first, std::min(group_size, num_tokens - first));
+    StoreScalesOfChannels(group, first / group_size * num_channels, sink);
+  }
+}
+
+void StoreSharedScales(const BlockRows& rows, const Scaling& scaling, ScaleSink& sink) {
+  if (scaling.axis == Axis::kPerChannel) return StoreScalesOfChannels(rows, 0, sink);
+  if (scaling.axis == Axis::kGroupTokens) {
+    return StoreScalesOfTokenGroups(rows, scaling.group_size, sink);
+  }
+  StoreScalesOverRows(rows, scaling.axis, sink);
 }
 
 }  // namespace
@@ -120,6 +128,16 @@ float ScaleOf(const ScaleRule& rule, float total, uint64_t num, ScaleType type) 
   return std::isinf(largest) ? largest : scale;
 }
 
+void StoreScale(float scale, ScaleType type, size_t index, MutableByteSpan scales) {
+  uint8_t* const out = scales.data() + index * ScaleBytes(type);
+  if (type == ScaleType::kFp32) {
+    std::memcpy(out, &scale, sizeof(scale));
+    return;
+  }
+  const uint16_t bits = type == ScaleType::kFp16 ? Fp32ToFp16(scale) : Fp32ToBf16(scale);
+  std::memcpy(out, &bits, sizeof(bits));
+}
+
 float LoadScale(ByteSpan scales, size_t index, ScaleType type) {
   const uint8_t* const in = scales.data() + index * ScaleBytes(type);
   if (type == ScaleType::kFp32) {
@@ -139,7 +157,7 @@ RowScales::RowScales(const Scaling& scaling, int32_t num_heads, int32_t head_dim
       scales_(scales),
       row_(head_dim) {
   if (ScalesFollowTokens(scaling.axis)) return;
-  shared_.resize(NumScales(scaling, 0, num_heads, head_dim));
+  shared_.resize(scales.size() / ScaleBytes(scaling.type));
   for (size_t i = 0; i < shared_.size(); ++i) shared_[i] = LoadScale(scales, i, scaling.type);
 }
 
@@ -147,6 +165,7 @@ ScaleSpan RowScales::Of(size_t token, int32_t head) {
   const size_t first = ScaleIndex(scaling_, token, head, 0, num_heads_, head_dim_);
   switch (scaling_.axis) {
     case Axis::kPerChannel:
+    case Axis::kGroupTokens:
       return {shared_.data() + first, 1};
     case Axis::kGroup:
       for (int32_t d = 0; d < head_dim_; d += static_cast<int32_t>(scaling_.group_size)) {
@@ -170,7 +189,7 @@ BlockFaults ScaledScheme::EncodeBlock(const BlockRows& rows, const Scaling& scal
   ScaleSink sink = {.rule = rule_, .type = scaling.type, .scales = scales};
   const bool follow = ScalesFollowTokens(scaling.axis);
   if (!follow) {
-    StoreSharedScales(rows, scaling.axis, sink);
+    StoreSharedScales(rows, scaling, sink);
     if (sink.faults != 0) return sink.faults;
   }
   RowScales row_scales(scaling, rows.num_heads, rows.head_dim, scales);

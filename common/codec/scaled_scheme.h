@@ -20,7 +20,8 @@ float MinNormalScale(ScaleType type);
 // cannot be stored.
 float ScaleOf(const ScaleRule& rule, float total, uint64_t num, ScaleType type);
 
-// Scales in a frame: little-endian, `index` counts scales.
+// Scales in a frame: little-endian, `index` counts scales. A scale is rounded to nearest even.
+void StoreScale(float scale, ScaleType type, size_t index, MutableByteSpan scales);
 float LoadScale(ByteSpan scales, size_t index, ScaleType type);
 
 // The scales of a row: that of value d is scales[d * step], step being 0 (one for all) or 1.

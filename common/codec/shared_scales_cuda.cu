@@ -7,6 +7,7 @@ namespace qc2c {
 namespace {
 
 constexpr uint32_t kChannelsPerBlock = 32;
+constexpr uint32_t kMaxGridZ = 65535;
 
 __device__ void StoreSharedScale(const CudaBlocks& args, const ScaleRule& rule, float total,
                                  uint64_t num, uint64_t index) {
@@ -61,10 +62,12 @@ __global__ void RowsScaleKernel(CudaBlocks args, ScaleRule rule) {
   StoreSharedScale(args, rule, partials[0], num_rows / stride * args.head_dim, blockIdx.x);
 }
 
-// A column of kRowPartials threads a channel.
+// The tokens [first, end) of one group, all of them for per_channel. A column of kRowPartials
+// threads a channel.
 template <DType kType>
-__global__ void ChannelScaleKernel(CudaBlocks args, ScaleRule rule) {
-  __shared__ float partials[kRowPartials][kChannelsPerBlock];
+__device__ void StoreChannelScales(const CudaBlocks& args, const ScaleRule& rule, uint32_t first,
+                                   uint32_t end, uint64_t first_scale,
+                                   float (&partials)[kRowPartials][kChannelsPerBlock]) {
   const uint32_t channel = blockIdx.x * kChannelsPerBlock + threadIdx.x;
   const bool inside = channel < args.num_heads * args.head_dim;
   const CudaBlock block = args.blocks[blockIdx.y];
@@ -73,7 +76,7 @@ __global__ void ChannelScaleKernel(CudaBlocks args, ScaleRule rule) {
     const auto* const plane = static_cast<const typename Element<kType>::Bits*>(block.plane) +
                               channel / args.head_dim * block.head_stride + channel % args.head_dim;
     uint32_t max = 0;
-    for (uint32_t t = threadIdx.y; t < args.num_tokens; t += kRowPartials) {
+    for (uint32_t t = first + threadIdx.y; t < end; t += kRowPartials) {
       const uint32_t position =
           args.positions != nullptr ? args.positions[t] : args.first_position + t;
       const float x = fabsf(Element<kType>::Widen(plane[position * block.token_stride]));
@@ -92,16 +95,35 @@ __global__ void ChannelScaleKernel(CudaBlocks args, ScaleRule rule) {
     }
   }
   if (!inside || threadIdx.y != 0) return;
-  StoreSharedScale(args, rule, partials[0][threadIdx.x], args.num_tokens, channel);
+  StoreSharedScale(args, rule, partials[0][threadIdx.x], end - first, first_scale + channel);
+}
+
+// blockIdx.z and what follows it in steps: groups of tokens.
+template <DType kType>
+__global__ void ChannelScaleKernel(CudaBlocks args, ScaleRule rule) {
+  __shared__ float partials[kRowPartials][kChannelsPerBlock];
+  const bool grouped = args.scaling.axis == Axis::kGroupTokens;
+  const uint32_t size = grouped ? args.scaling.group_size : args.num_tokens;
+  const uint64_t channels = static_cast<uint64_t>(args.num_heads) * args.head_dim;
+  for (uint32_t group = blockIdx.z; group * size < args.num_tokens; group += gridDim.z) {
+    const uint32_t first = group * size;
+    StoreChannelScales<kType>(args, rule, first, min(first + size, args.num_tokens),
+                              group * channels, partials);
+    __syncthreads();  // before the next group overwrites the partial sums
+  }
 }
 
 }  // namespace
 
 int LaunchSharedScales(const CudaBlocks& args, const ScaleRule& rule, CUstream_st* stream) {
   return ForDType(args.dtype, [&]<DType kType>() -> int {
-    if (args.scaling.axis == Axis::kPerChannel) {
+    if (ScalesFollowChannels(args.scaling.axis)) {
       const uint32_t channels = args.num_heads * args.head_dim;
-      const dim3 grid((channels + kChannelsPerBlock - 1) / kChannelsPerBlock, args.num_blocks);
+      const uint32_t groups = args.scaling.axis == Axis::kGroupTokens
+                                  ? (args.num_tokens - 1) / args.scaling.group_size + 1
+                                  : 1;
+      const dim3 grid((channels + kChannelsPerBlock - 1) / kChannelsPerBlock, args.num_blocks,
+                      groups < kMaxGridZ ? groups : kMaxGridZ);
       ChannelScaleKernel<kType>
           <<<grid, dim3(kChannelsPerBlock, kRowPartials), 0, stream>>>(args, rule);
       return cudaGetLastError();

@@ -7,6 +7,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
+#include "common/model/key_rotation.h"
+#include "common/model/projection_biases.h"
+#include "common/wire/model_facts.h"
 
 namespace qc2c {
 
@@ -92,6 +95,10 @@ v1::ModelCard LanguageModel::Card() const {
   card.set_vocab_size(config.vocab_size);
   card.set_max_positions(config.max_positions);
   card.set_tokenizer_hash(tokenizer.hash());
+  *card.mutable_rotation() = RotationToProto(KeyRotationOf(config));
+  if (const std::optional<ChannelMeans> biases = ProjectionBiasesOf(model)) {
+    *card.mutable_biases() = BiasesToProto(*biases);
+  }
   card.set_device(model.options().device.str());
   card.set_dtype(model.options().dtype == at::kBFloat16 ? "bf16" : "fp32");
   return card;

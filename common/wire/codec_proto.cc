@@ -27,6 +27,7 @@ static_assert(static_cast<int>(Axis::kPerHead) == v1::AXIS_PER_HEAD);
 static_assert(static_cast<int>(Axis::kPerLayer) == v1::AXIS_PER_LAYER);
 static_assert(static_cast<int>(Axis::kPerChannel) == v1::AXIS_PER_CHANNEL);
 static_assert(static_cast<int>(Axis::kGroup) == v1::AXIS_GROUP);
+static_assert(static_cast<int>(Axis::kGroupTokens) == v1::AXIS_GROUP_TOKENS);
 static_assert(static_cast<int>(ScaleType::kNone) == v1::SCALE_TYPE_UNSPECIFIED);
 static_assert(static_cast<int>(ScaleType::kFp16) == v1::SCALE_TYPE_FP16);
 static_assert(static_cast<int>(ScaleType::kBf16) == v1::SCALE_TYPE_BF16);
@@ -42,6 +43,13 @@ static_assert(static_cast<int>(Selection::kSinks) == v1::SELECTION_SINKS);
 static_assert(static_cast<int>(Entropy::kNone) == v1::ENTROPY_NONE);
 static_assert(static_cast<int>(Entropy::kRans) == v1::ENTROPY_RANS);
 static_assert(static_cast<int>(Entropy::kZstd) == v1::ENTROPY_ZSTD);
+static_assert(static_cast<int>(Rotation::kRemove) == v1::ROTATION_REMOVE);
+static_assert(static_cast<int>(Mean::kCalibrated) == v1::MEAN_CALIBRATED);
+static_assert(static_cast<int>(Mean::kBias) == v1::MEAN_BIAS);
+static_assert(static_cast<int>(Hadamard::kKeys) == v1::HADAMARD_KEYS);
+static_assert(static_cast<int>(Hadamard::kValues) == v1::HADAMARD_VALUES);
+static_assert(static_cast<int>(Hadamard::kBoth) == v1::HADAMARD_BOTH);
+static_assert(static_cast<int>(ZeroPoint::kMidpoint) == v1::ZERO_POINT_MIDPOINT);
 static_assert(static_cast<int>(Half::kKey) == v1::HALF_KEY);
 static_assert(static_cast<int>(Half::kValue) == v1::HALF_VALUE);
 
@@ -111,6 +119,21 @@ absl::StatusOr<PrecisionSchedule> ScheduleFromProto(const v1::Codec& proto) {
   return schedule;
 }
 
+absl::StatusOr<TreatmentSpec> TreatmentFromProto(const v1::Codec& proto) {
+  RETURN_IF_ERROR(
+      CheckEnumerator("rotation", proto.rotation(), v1::ROTATION_KEEP, v1::Rotation_MAX));
+  RETURN_IF_ERROR(CheckEnumerator("mean", proto.mean(), v1::MEAN_KEEP, v1::Mean_MAX));
+  RETURN_IF_ERROR(
+      CheckEnumerator("hadamard", proto.hadamard(), v1::HADAMARD_OFF, v1::Hadamard_MAX));
+  RETURN_IF_ERROR(
+      CheckEnumerator("zero_point", proto.zero_point(), v1::ZERO_POINT_NONE, v1::ZeroPoint_MAX));
+  return TreatmentSpec{.rotation = static_cast<Rotation>(proto.rotation()),
+                       .mean = static_cast<Mean>(proto.mean()),
+                       .calibration = proto.calibration(),
+                       .hadamard = static_cast<Hadamard>(proto.hadamard()),
+                       .zero_point = static_cast<ZeroPoint>(proto.zero_point())};
+}
+
 }  // namespace
 
 v1::Codec CodecToProto(const CodecSpec& codec) {
@@ -134,6 +157,11 @@ v1::Codec CodecToProto(const CodecSpec& codec) {
   ScheduleToProto(codec.schedule, proto);
   proto.set_budget_bytes(codec.budget_bytes);
   proto.set_weights(codec.weights);
+  proto.set_rotation(static_cast<v1::Rotation>(codec.treatment.rotation));
+  proto.set_mean(static_cast<v1::Mean>(codec.treatment.mean));
+  proto.set_hadamard(static_cast<v1::Hadamard>(codec.treatment.hadamard));
+  proto.set_zero_point(static_cast<v1::ZeroPoint>(codec.treatment.zero_point));
+  proto.set_calibration(codec.treatment.calibration);
   return proto;
 }
 
@@ -160,6 +188,7 @@ absl::StatusOr<CodecSpec> CodecFromProto(const v1::Codec& proto) {
   ASSIGN_OR_RETURN(codec.schedule, ScheduleFromProto(proto));
   codec.budget_bytes = proto.budget_bytes();
   codec.weights = proto.weights();
+  ASSIGN_OR_RETURN(codec.treatment, TreatmentFromProto(proto));
   RETURN_IF_ERROR(codec.Validate());
   return codec;
 }

@@ -21,8 +21,8 @@ TEST(CodecProtoTest, EveryCodecComesBack) {
           ",select=random,seed=4294967295,keep_tokens=1", ",select=sinks,sinks=9,keep_tokens=20"}) {
       const CodecSpec codec = CodecSpec::Parse(scheme + selection).value();
       EXPECT_EQ(CodecFromProto(CodecToProto(codec)).value(), codec);
-      for (const std::string axis :
-           {"per_token", "per_head", "per_layer", "per_channel", "group,group=16"}) {
+      for (const std::string axis : {"per_token", "per_head", "per_layer", "per_channel",
+                                     "group,group=16", "group_tokens,group=8"}) {
         for (const std::string scale : {"fp16", "bf16", "fp32"}) {
           if (codec.axis == Axis::kNone) continue;
           const std::string text = scheme + ",axis=" + axis + ",scale=" + scale + selection;
@@ -40,6 +40,16 @@ TEST(CodecProtoTest, AScheduleAndABudgetComeBack) {
                            "bf16,keys=0-1:none,values=3:nf4:group8:fp32"}) {
     const CodecSpec codec = CodecSpec::Parse(text).value();
     EXPECT_EQ(CodecFromProto(CodecToProto(codec)).value(), codec) << text;
+  }
+}
+
+TEST(CodecProtoTest, EveryTreatmentComesBack) {
+  for (const std::string text :
+       {"int8,rotation=remove", "int4,hadamard=keys", "int4,hadamard=values", "int4,hadamard=both",
+        "int4,zero_point=midpoint", "int4,rotation=remove,mean=bias",
+        "nf4,rotation=remove,mean=calibrated,calibration=fedcba9876543210"}) {
+    const CodecSpec codec = CodecSpec::Parse(text).value();
+    EXPECT_EQ(CodecFromProto(CodecToProto(codec)).value(), codec);
   }
 }
 
@@ -65,8 +75,8 @@ TEST(CodecProtoTest, AFieldOutOfRangeIsRefusedByName) {
   EXPECT_THAT(CodecError([](auto& c) { c.clear_scheme(); }), HasSubstr("scheme is 0"));
   EXPECT_THAT(CodecError([](auto& c) { c.set_scheme(static_cast<v1::Scheme>(300)); }),
               HasSubstr("scheme is 300"));
-  EXPECT_THAT(CodecError([](auto& c) { c.set_axis(static_cast<v1::Axis>(6)); }),
-              HasSubstr("axis is 6: expected 0 to 5"));
+  EXPECT_THAT(CodecError([](auto& c) { c.set_axis(static_cast<v1::Axis>(7)); }),
+              HasSubstr("axis is 7: expected 0 to 6"));
   EXPECT_THAT(CodecError([](auto& c) { c.clear_axis(); }), HasSubstr("axis"));
   EXPECT_THAT(CodecError([](auto& c) { c.set_scale_type(static_cast<v1::ScaleType>(4)); }),
               HasSubstr("scale_type is 4"));
@@ -84,6 +94,16 @@ TEST(CodecProtoTest, AFieldOutOfRangeIsRefusedByName) {
   EXPECT_THAT(CodecError([](auto& c) { c.set_axis(v1::AXIS_GROUP); }), HasSubstr("group is '0'"));
   EXPECT_THAT(CodecError([](auto& c) { c.set_entropy(v1::Entropy(3)); }),
               HasSubstr("entropy is 3: expected 0 to 2"));
+  EXPECT_THAT(CodecError([](auto& c) { c.set_rotation(v1::Rotation(2)); }),
+              HasSubstr("rotation is 2: expected 0 to 1"));
+  EXPECT_THAT(CodecError([](auto& c) { c.set_mean(v1::Mean(3)); }), HasSubstr("mean is 3"));
+  EXPECT_THAT(CodecError([](auto& c) { c.set_mean(v1::MEAN_CALIBRATED); }),
+              HasSubstr("mean is 'calibrated': expected none without rotation=remove"));
+  EXPECT_THAT(CodecError([](auto& c) { c.set_hadamard(v1::Hadamard(4)); }),
+              HasSubstr("hadamard is 4: expected 0 to 3"));
+  EXPECT_THAT(CodecError([](auto& c) { c.set_zero_point(v1::ZeroPoint(2)); }),
+              HasSubstr("zero_point is 2: expected 0 to 1"));
+  EXPECT_THAT(CodecError([](auto& c) { c.set_calibration(1); }), HasSubstr("calibration"));
   EXPECT_THAT(CodecError([](auto& c) { c.set_sinks(1); }), HasSubstr("sinks is '1'"));
   EXPECT_THAT(CodecError([](auto& c) { c.set_seed(1); }), HasSubstr("seed is '1'"));
   EXPECT_THAT(CodecError([](auto& c) { c.set_selection(v1::SELECTION_SINKS); }),

@@ -28,6 +28,23 @@ void AddSchedule(Hasher& hasher, const v1::Codec& codec) {
   AddLayers(hasher, codec.value_precisions());
 }
 
+// Fields that frames of the first codecs do not have count only where they are present, each behind
+// its number.
+void AddPresent(Hasher& hasher, uint32_t number, uint32_t value) {
+  if (value != 0) hasher.AddU32(number).AddU32(value);
+}
+
+void AddLaterFields(Hasher& hasher, const v1::Codec& codec) {
+  AddPresent(hasher, v1::Codec::kRotationFieldNumber, codec.rotation());
+  AddPresent(hasher, v1::Codec::kMeanFieldNumber, codec.mean());
+  AddPresent(hasher, v1::Codec::kHadamardFieldNumber, codec.hadamard());
+  AddPresent(hasher, v1::Codec::kZeroPointFieldNumber, codec.zero_point());
+  if (codec.calibration() != 0) {
+    hasher.AddU32(v1::Codec::kCalibrationFieldNumber).AddU64(codec.calibration());
+  }
+  AddPresent(hasher, v1::Codec::kEntropyFieldNumber, codec.entropy());
+}
+
 }  // namespace
 
 void AddHeader(Hasher& hasher, const v1::CacheHeader& header) {
@@ -49,10 +66,7 @@ void AddHeader(Hasher& hasher, const v1::CacheHeader& header) {
   }
   hasher.AddU32(codec.group_size()).AddU32(codec.keep_tokens_min());
   hasher.AddU32(codec.sinks()).AddU32(codec.seed());
-  // What came after the first ten fields of a codec counts where it is present, behind its number.
-  if (codec.entropy() != v1::ENTROPY_NONE) {
-    hasher.AddU32(v1::Codec::kEntropyFieldNumber).AddU32(codec.entropy());
-  }
+  AddLaterFields(hasher, codec);
   hasher.AddU32(header.num_tokens()).AddU32(header.num_kept()).AddU32(header.index_coding());
   AddBytes(hasher, AsBytes(header.indices()));
   AddLayers(hasher, header.key_layers());

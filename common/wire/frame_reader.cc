@@ -124,6 +124,12 @@ struct FrameReader::State {
   absl::Status ReadHeader(const v1::CacheHeader& header);
   absl::Status CheckHeader(const v1::CacheHeader& header) const;
   absl::Status CheckBudget(uint64_t num_bytes) const;
+  // Of the tokens of `whole` before `token`.
+  size_t ScaleBytesBefore(const KvBlock& whole, uint32_t token) const {
+    const CodecSpec own = frame.codec.Of(whole.layer, whole.half);
+    return ScalesBefore(own.scaling(), token, frame.layout.num_kv_heads, frame.layout.head_dim) *
+           ScaleBytes(own.scale_type);
+  }
   absl::Status ReadBlock(const BlockView& view);
   absl::Status CheckBlock(const BlockView& view) const;
   absl::Status ReadTrailer(const v1::CacheTrailer& trailer);
@@ -277,10 +283,9 @@ absl::Status FrameReader::State::CheckBlock(const BlockView& view) const {
     return absl::DataLossError(
         Differs("block.codes bytes", view.codes.size(), absl::StrCat("at most ", most)));
   }
-  const bool per_token = ScalesFollowTokens(frame.codec.Of(whole.layer, whole.half).axis);
-  const size_t scales = per_token          ? whole.scales_bytes / num_kept * view.num_tokens
-                        : first_token == 0 ? whole.scales_bytes
-                                           : 0;
+  const size_t sections = whole.zero_points_bytes == 0 ? 1 : 2;
+  const size_t scales = sections * (ScaleBytesBefore(whole, first_token + view.num_tokens) -
+                                    ScaleBytesBefore(whole, first_token));
   if (view.scales.size() != scales) {
     return absl::DataLossError(Differs("block.scales bytes", view.scales.size(), scales));
   }
@@ -300,9 +305,11 @@ absl::Status FrameReader::State::ReadBlock(const BlockView& view) {
   } else {
     RETURN_IF_ERROR(DecodeCodes(expected.codec.entropy, SourceOf(whole), view.codes, codes));
   }
-  // Scales that are not a token's come with the first slice alone, at offset 0.
-  uint8_t* scales = frame.data.data() + whole.scales_offset;
-  std::ranges::copy(view.scales, scales + whole.scales_bytes / num_kept * first_token);
+  const size_t before = ScaleBytesBefore(whole, first_token);
+  const size_t scales = ScaleBytesBefore(whole, first_token + view.num_tokens) - before;
+  std::ranges::copy(view.scales.first(scales), frame.data.data() + whole.scales_offset + before);
+  std::ranges::copy(view.scales.subspan(scales),
+                    frame.data.data() + whole.zero_points_offset + before);
   AddBlock(hasher, view.layer, view.half, view.first_token, view.num_tokens, view.codes,
            view.scales);
   read.set_num_blocks(read.num_blocks() + 1);

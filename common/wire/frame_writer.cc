@@ -48,23 +48,22 @@ class ChunkWriter {
   void WriteBlock(const KvBlock& block) {
     const auto num_kept = static_cast<uint32_t>(frame_.positions.size());
     const CodecSpec own = frame_.codec.Of(block.layer, block.half);
-    const bool per_token = ScalesFollowTokens(own.axis);
     const size_t token_codes = block.codes_bytes / num_kept;
-    const size_t token_scales = per_token ? block.scales_bytes / num_kept : 0;
     for (uint32_t first = 0; first < num_kept;) {
-      const size_t block_scales = per_token || first > 0 ? 0 : block.scales_bytes;
-      const size_t token_bytes = token_codes + token_scales;
       // A message takes one token even if that alone passes the chunk size.
-      if (used_ > 0 && used_ + block_scales + token_bytes > chunk_bytes_) Flush();
-      const size_t left = chunk_bytes_ - std::min<size_t>(chunk_bytes_, used_ + block_scales);
-      const auto count =
-          static_cast<uint32_t>(std::clamp<size_t>(left / token_bytes, 1, num_kept - first));
+      if (used_ > 0 && used_ + PieceBytes(block, own, first, 1) > chunk_bytes_) Flush();
+      const uint32_t count = TokensThatFit(block, own, first);
+      const size_t scales = ScaleBytesBefore(own, first);
+      const size_t scale_bytes = ScaleBytesBefore(own, first + count) - scales;
+      std::vector<uint8_t> scales_of_piece;
+      for (const ByteSpan section : {frame_.Scales(block), frame_.ZeroPoints(block)}) {
+        if (section.empty()) continue;
+        const ByteSpan part = section.subspan(scales, scale_bytes);
+        scales_of_piece.insert(scales_of_piece.end(), part.begin(), part.end());
+      }
       const ByteSpan codes = frame_.Codes(block).subspan(first * token_codes, count * token_codes);
-      const ByteSpan scales =
-          per_token ? frame_.Scales(block).subspan(first * token_scales, count * token_scales)
-                    : frame_.Scales(block).first(block_scales);
-      AddSlice(block, first, count, Coded(own.scheme, codes), scales);
-      used_ += codes.size() + scales.size();
+      AddSlice(block, first, count, Coded(own.scheme, codes), scales_of_piece);
+      used_ += codes.size() + scales_of_piece.size();
       first += count;
     }
   }
@@ -75,6 +74,35 @@ class ChunkWriter {
     if (entropy == Entropy::kNone) return codes;
     coded_ = EncodeCodes(entropy, {scheme, frame_.layout.head_dim}, codes);
     return coded_;
+  }
+
+  // Of a block's tokens before `token`.
+  size_t ScaleBytesBefore(const CodecSpec& own, uint32_t token) const {
+    return ScalesBefore(own.scaling(), token, frame_.layout.num_kv_heads, frame_.layout.head_dim) *
+           ScaleBytes(own.scale_type);
+  }
+
+  // Codes, scales and zero points of `count` tokens.
+  size_t PieceBytes(const KvBlock& block, const CodecSpec& own, uint32_t first,
+                    uint32_t count) const {
+    const size_t sections = block.zero_points_bytes == 0 ? 1 : 2;
+    return block.codes_bytes / frame_.positions.size() * count +
+           sections * (ScaleBytesBefore(own, first + count) - ScaleBytesBefore(own, first));
+  }
+
+  // The most tokens from `first` on that the message has room for, at least one.
+  uint32_t TokensThatFit(const KvBlock& block, const CodecSpec& own, uint32_t first) const {
+    uint32_t fit = 1;
+    uint32_t most = static_cast<uint32_t>(frame_.positions.size()) - first;
+    while (fit < most) {
+      const uint32_t middle = fit + (most - fit + 1) / 2;
+      if (used_ + PieceBytes(block, own, first, middle) <= chunk_bytes_) {
+        fit = middle;
+      } else {
+        most = middle - 1;
+      }
+    }
+    return fit;
   }
 
   void AddSlice(const KvBlock& block, uint32_t first, uint32_t count, ByteSpan codes,

@@ -47,9 +47,30 @@ class Ramp {
   KvCacheView view_;
 };
 
+// What both sides of the frames "turned-..." hold: make_golden.py's class Facts.
+ModelFacts Facts() {
+  ModelFacts facts;
+  facts.rotation = {.frequencies = {{1, .5f, .25f, .125f}, {.75f, .0625f, .03125f, 0}},
+                    .of_layer = {0, 1}};
+  ChannelMeans means = {.id = 0x0123456789abcdef,
+                        .layout = {.num_layers = 2, .num_kv_heads = 2, .head_dim = 8},
+                        .keys = {},
+                        .values = {}};
+  for (int half = 0; half < 2; ++half) {
+    for (int i = 0; i < 2 * 2 * 8; ++i) {
+      const int step = half * 2 + i / 16 * 3 + i / 8 % 2 * 5 + i % 8 * 7;
+      (half == 0 ? means.keys : means.values).push_back(static_cast<float>(step % 11 - 4) / 8);
+    }
+  }
+  facts.biases = means;
+  facts.calibrations.push_back(std::move(means));
+  return facts;
+}
+
 // File names are a codec's canonical text, perhaps behind the word for another cache or layer set.
 std::string CodecOf(const std::string& name) {
-  for (const std::string prefix : {"chunks-", "apart-", "wide-", "peaked-", "segments-"}) {
+  for (const std::string prefix :
+       {"chunks-", "apart-", "wide-", "peaked-", "segments-", "turned-"}) {
     if (name.starts_with(prefix)) return name.substr(prefix.size());
   }
   return name;
@@ -63,6 +84,7 @@ Ramp RampOf(const std::string& name) {
     return {{.num_layers = 1, .num_kv_heads = 2, .head_dim = 21}, 40, Values::kPeaked};
   if (name.starts_with("segments-"))
     return {{.num_layers = 1, .num_kv_heads = 2, .head_dim = 64}, 600, Values::kPeaked};
+  if (name.starts_with("turned-")) return {{.num_layers = 2, .num_kv_heads = 2, .head_dim = 8}, 9};
   return {{.num_layers = 3, .num_kv_heads = 2, .head_dim = 5}, 9};
 }
 
@@ -70,6 +92,7 @@ KvLayerSet LayersOf(const std::string& name) {
   if (name.starts_with("chunks-")) return KvLayerSet::Both({0, 1});
   if (name.starts_with("wide-") || name.starts_with("peaked-")) return KvLayerSet::Both({0});
   if (name.starts_with("segments-")) return KvLayerSet{.keys = {0}};
+  if (name.starts_with("turned-")) return KvLayerSet::Both({0, 1});
   if (!name.starts_with("apart-")) return KvLayerSet::Both({0, 2});
   return name.find("key_norm") == std::string::npos ? KvLayerSet{.keys = {1}, .values = {0, 1}}
                                                     : KvLayerSet{.values = {1}};
@@ -77,6 +100,9 @@ KvLayerSet LayersOf(const std::string& name) {
 
 TEST(GoldenFrameTest, EveryFrameOfVersion2IsWrittenAndReadAsBefore) {
   size_t num_frames = 0;
+  const ModelFacts facts = Facts();
+  std::vector<uint32_t> positions;  // of tokens in their prompt
+  for (uint32_t t = 0; t < 9; ++t) positions.push_back(2 * t + 3);
   const auto folder = std::filesystem::path(QC2C_SOURCE_DIR) / "proto/golden/v2";
   for (const auto& entry : std::filesystem::directory_iterator(folder)) {
     const std::string name = entry.path().stem().string();
@@ -85,7 +111,9 @@ TEST(GoldenFrameTest, EveryFrameOfVersion2IsWrittenAndReadAsBefore) {
     const auto codec = CodecSpec::Parse(CodecOf(name));
     ASSERT_TRUE(codec.ok()) << codec.status();
     const Ramp ramp = RampOf(name);
-    auto frame = EncodeCache(ramp.view(), LayersOf(name), *codec);
+    const bool turned = name.starts_with("turned-");
+    auto frame = EncodeCache(ramp.view(), LayersOf(name), *codec,
+                             turned ? CodecContext{&facts, positions} : CodecContext());
     ASSERT_TRUE(frame.ok()) << frame.status();
     frame->model_fingerprint = 0x0123456789abcdef;
     const auto messages = WriteFrame(*frame, long_frame ? 1024 : kDefaultChunkBytes);
@@ -104,7 +132,7 @@ TEST(GoldenFrameTest, EveryFrameOfVersion2IsWrittenAndReadAsBefore) {
     ExpectSameFrame(*read, *frame);
     ++num_frames;
   }
-  EXPECT_EQ(num_frames, 61);
+  EXPECT_EQ(num_frames, 75);
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "common/base/hash.h"
 #include "common/base/status_macros.h"
 #include "common/codec/scheme_registry.h"
 #include "common/wire/frame_codec.h"
@@ -21,6 +22,7 @@ absl::Status CheckListed(const char* what, T wanted,
   for (const int number : listed) {
     absl::StrAppend(&names, names.empty() ? "" : ", ", std::string(name(static_cast<T>(number))));
   }
+  if (names.empty()) names = "none";
   return absl::FailedPreconditionError(absl::StrCat(
       "codec: ", what, " is ", std::string(name(wanted)), ", which the sharer's model '", model,
       "' does not write: expected one of ", names));
@@ -40,6 +42,64 @@ absl::Status CheckOption(const v1::ModelCard& sharer, v1::CodecOption option, co
       absl::StrCat("codec: the sharer's model '", sharer.model(), "' does not know ", keys));
 }
 
+constexpr v1::Treatment kAllTreatments[] = {v1::TREATMENT_ROTATION_REMOVE,
+                                            v1::TREATMENT_MEAN_CALIBRATED, v1::TREATMENT_HADAMARD,
+                                            v1::TREATMENT_ZERO_POINT, v1::TREATMENT_MEAN_BIAS};
+
+std::string_view TreatmentName(v1::Treatment treatment) {
+  switch (treatment) {
+    case v1::TREATMENT_ROTATION_REMOVE:
+      return "rotation=remove";
+    case v1::TREATMENT_MEAN_CALIBRATED:
+      return "mean=calibrated";
+    case v1::TREATMENT_HADAMARD:
+      return "hadamard";
+    case v1::TREATMENT_ZERO_POINT:
+      return "zero_point";
+    case v1::TREATMENT_MEAN_BIAS:
+      return "mean=bias";
+    default:
+      return "unknown";
+  }
+}
+
+bool Uses(const TreatmentSpec& spec, v1::Treatment treatment) {
+  switch (treatment) {
+    case v1::TREATMENT_ROTATION_REMOVE:
+      return spec.rotation == Rotation::kRemove;
+    case v1::TREATMENT_MEAN_CALIBRATED:
+      return spec.mean == Mean::kCalibrated;
+    case v1::TREATMENT_MEAN_BIAS:
+      return spec.mean == Mean::kBias;
+    case v1::TREATMENT_ZERO_POINT:
+      return spec.zero_point != ZeroPoint::kNone;
+    default:
+      return spec.hadamard != Hadamard::kOff;
+  }
+}
+
+absl::Status CheckTreatment(const v1::ModelCard& sharer, const TreatmentSpec& spec) {
+  for (const v1::Treatment treatment : kAllTreatments) {
+    if (!Uses(spec, treatment)) continue;
+    RETURN_IF_ERROR(
+        CheckListed("treatment", treatment, sharer.treatments(), TreatmentName, sharer.model()));
+  }
+  if (spec.mean == Mean::kBias && !sharer.has_biases()) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("codec: mean is bias, but the projections of the sharer's model '",
+                     sharer.model(), "' have none"));
+  }
+  const auto& held = sharer.calibrations();
+  if (spec.calibration == 0 || std::ranges::find(held, spec.calibration) != held.end()) {
+    return absl::OkStatus();
+  }
+  std::string ids;
+  for (const uint64_t id : held) absl::StrAppend(&ids, ids.empty() ? "" : ", ", HashText(id));
+  return absl::FailedPreconditionError(absl::StrCat(
+      "codec: calibration is ", HashText(spec.calibration), ", which the sharer of model '",
+      sharer.model(), "' does not hold: expected one of ", ids.empty() ? "none" : ids));
+}
+
 }  // namespace
 
 void DescribeCodecs(v1::ModelCard& card) {
@@ -55,6 +115,7 @@ void DescribeCodecs(v1::ModelCard& card) {
   for (const Entropy entropy : kAllEntropies) card.add_entropies(static_cast<v1::Entropy>(entropy));
   card.add_codec_options(v1::CODEC_OPTION_SCHEDULE);
   card.add_codec_options(v1::CODEC_OPTION_BUDGET);
+  for (const v1::Treatment treatment : kAllTreatments) card.add_treatments(treatment);
 }
 
 absl::Status CheckFormatVersion(const v1::ModelCard& sharer) {
@@ -79,7 +140,9 @@ absl::Status CheckSharerKnows(const v1::ModelCard& sharer, const CodecSpec& code
     RETURN_IF_ERROR(
         CheckListed("entropy", codec.entropy, sharer.entropies(), EntropyName, sharer.model()));
   }
-  return CheckListed("select", codec.selection, sharer.selections(), SelectionName, sharer.model());
+  RETURN_IF_ERROR(
+      CheckListed("select", codec.selection, sharer.selections(), SelectionName, sharer.model()));
+  return CheckTreatment(sharer, codec.treatment);
 }
 
 }  // namespace qc2c

@@ -8,14 +8,15 @@
 namespace qc2c {
 
 // Fills in what this build writes: format_version, max_chunk_bytes, schemes, axes, selections,
-// entropies, codec_options.
+// entropies, codec_options, treatments. What this sharer alone holds (calibrations) is left for the
+// caller.
 void DescribeCodecs(v1::ModelCard& card);
 
 // FAILED_PRECONDITION unless the sharer writes the version that this build reads.
 absl::Status CheckFormatVersion(const v1::ModelCard& sharer);
 
-// FAILED_PRECONDITION naming the scheme, axis, selection, entropy or option that the sharer does
-// not list.
+// FAILED_PRECONDITION naming the scheme, axis, selection, entropy, option, treatment or calibration
+// that the sharer does not list.
 absl::Status CheckSharerKnows(const v1::ModelCard& sharer, const CodecSpec& codec);
 
 }  // namespace qc2c

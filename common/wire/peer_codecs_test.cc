@@ -26,9 +26,13 @@ TEST(PeerCodecsTest, ACardListsEveryEnumeratorButUnspecified) {
   const v1::ModelCard card = Card();
   EXPECT_EQ(card.schemes_size(), v1::Scheme_MAX);
   EXPECT_EQ(card.selections_size(), v1::Selection_MAX);
-  EXPECT_THAT(card.axes(), ElementsAre(v1::AXIS_PER_TOKEN, v1::AXIS_PER_HEAD, v1::AXIS_PER_LAYER,
-                                       v1::AXIS_PER_CHANNEL, v1::AXIS_GROUP));
   EXPECT_THAT(card.entropies(), ElementsAre(v1::ENTROPY_NONE, v1::ENTROPY_RANS, v1::ENTROPY_ZSTD));
+  EXPECT_THAT(card.axes(),
+              ElementsAre(v1::AXIS_PER_TOKEN, v1::AXIS_PER_HEAD, v1::AXIS_PER_LAYER,
+                          v1::AXIS_PER_CHANNEL, v1::AXIS_GROUP, v1::AXIS_GROUP_TOKENS));
+  EXPECT_THAT(card.treatments(), ElementsAre(v1::TREATMENT_ROTATION_REMOVE,
+                                             v1::TREATMENT_MEAN_CALIBRATED, v1::TREATMENT_HADAMARD,
+                                             v1::TREATMENT_ZERO_POINT, v1::TREATMENT_MEAN_BIAS));
   EXPECT_TRUE(CheckFormatVersion(card).ok());
   for (const char* codec :
        {"bf16", "int4,entropy=rans", "nf4,axis=group", "int8,select=random,keep_tokens=3",
@@ -57,6 +61,25 @@ TEST(PeerCodecsTest, WhatASharerDoesNotListIsRefusedByName) {
   EXPECT_THAT(ErrorOf(old, "bf16,keys=0:nf4"), HasSubstr("scheme is nf4, which"));
   EXPECT_THAT(ErrorOf(old, "bf16,keys=0:int8:group8"), HasSubstr("axis is group, which"));
   EXPECT_TRUE(CheckSharerKnows(old, CodecSpec::Parse("bf16,keys=0:int8").value()).ok());
+  EXPECT_THAT(
+      ErrorOf(old, "int8,rotation=remove"),
+      HasSubstr("treatment is rotation=remove, which the sharer's model 'm' does not write: "
+                "expected one of none"));
+  old.add_treatments(v1::TREATMENT_ROTATION_REMOVE);
+  EXPECT_THAT(ErrorOf(old, "int8,rotation=remove,hadamard=keys"),
+              HasSubstr("treatment is hadamard, which"));
+  old.add_treatments(v1::TREATMENT_MEAN_CALIBRATED);
+  const char* const means = "int8,rotation=remove,mean=calibrated,calibration=00000000000000ff";
+  EXPECT_THAT(ErrorOf(old, means),
+              HasSubstr("calibration is 00000000000000ff, which the sharer of model 'm' does not "
+                        "hold: expected one of none"));
+  EXPECT_THAT(ErrorOf(old, "int8,rotation=remove,mean=bias"),
+              HasSubstr("treatment is mean=bias, which"));
+  old.add_treatments(v1::TREATMENT_MEAN_BIAS);
+  EXPECT_THAT(ErrorOf(old, "int8,rotation=remove,mean=bias"),
+              HasSubstr("the projections of the sharer's model 'm' have none"));
+  old.add_calibrations(0xff);
+  EXPECT_TRUE(CheckSharerKnows(old, CodecSpec::Parse(means).value()).ok());
   old.add_schemes(static_cast<v1::Scheme>(99));  // of a newer build
   EXPECT_THAT(ErrorOf(old, "nf4"), HasSubstr("int8, bf16, unknown"));
 }

@@ -42,6 +42,9 @@ KvFrame RandomFrame(const std::string& codec, const FrameShape& shape) {
     uint8_t* const scales = frame.data.data() + block.scales_offset;
     std::generate_n(scales, block.scales_bytes,
                     [&] { return static_cast<uint8_t>(0x3c - random() % 8); });
+    uint8_t* const zero_points = frame.data.data() + block.zero_points_offset;
+    std::generate_n(zero_points, block.zero_points_bytes,
+                    [&] { return static_cast<uint8_t>(0x3c - random() % 8); });
   }
   return frame;
 }
@@ -72,6 +75,8 @@ void ExpectSameFrame(const KvFrame& actual, const KvFrame& expected) {
         std::ranges::equal(actual.Codes(actual.blocks[i]), expected.Codes(expected.blocks[i])));
     EXPECT_TRUE(
         std::ranges::equal(actual.Scales(actual.blocks[i]), expected.Scales(expected.blocks[i])));
+    EXPECT_TRUE(std::ranges::equal(actual.ZeroPoints(actual.blocks[i]),
+                                   expected.ZeroPoints(expected.blocks[i])));
   }
 }
 

@@ -31,10 +31,15 @@ LEVELS = {
 }
 SCHEMES = FLOATS | {name: row[0] for name, row in (INTEGERS | LEVELS).items()}
 AXES = {None: 0, "per_token": 1, "per_head": 2, "per_layer": 3, "per_channel": 4, "group": 5}
+AXES["group_tokens"] = 6
 SCALES = {None: 0, "fp16": 1, "bf16": 2, "fp32": 3}
 SELECTIONS = {"all": 1, "front": 2, "back": 3, "key_norm": 4, "value_norm": 5}
 SELECTIONS |= {"strided": 6, "random": 7, "sinks": 8}
 ENTROPIES = {None: 0, "rans": 1, "zstd": 2}
+ROTATIONS = {"keep": 0, "remove": 1}
+MEANS = {"keep": 0, "calibrated": 1, "bias": 2}
+HADAMARDS = {"off": 0, "keys": 1, "values": 2, "both": 3}
+ZERO_POINTS = {"none": 0, "midpoint": 1}
 VERSION = 2
 FINGERPRINT = 0x0123456789ABCDEF
 
@@ -113,6 +118,9 @@ def load(stored, kind):
 
 def statistic(x, kind, over):
     """In fp64: the sums of the golden caches are exact in fp32 too, in any order."""
+    if kind == "middle":
+        ends = x.min(axis=over, keepdims=True), x.max(axis=over, keepdims=True)
+        return np.float32(0.5) * ends[0] + np.float32(0.5) * ends[1] + np.float32(0)
     if kind == "absmax":
         return np.abs(x).max(axis=over, keepdims=True)
     if kind == "mean":
@@ -127,6 +135,13 @@ def statistic(x, kind, over):
 def stored_scales(x, codec, kind, divisor):
     """[T, H, groups], [H], [1] or [H, D] as stored, and the scale of each value [T, H, D]."""
     axis = codec["axis"]
+    if axis == "group_tokens":
+        size = codec.get("group", 32)
+        parts = [
+            stored_scales(x[t : t + size], codec | {"axis": "per_channel"}, kind, divisor)
+            for t in range(0, len(x), size)
+        ]
+        return np.stack([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
     size = codec.get("group", 32) if axis == "group" else x.shape[2]
     over = {"per_head": (0, 2), "per_layer": (0, 1, 2), "per_channel": (0,)}.get(axis, (2,))
     groups = [x[:, :, d : d + size] for d in range(0, x.shape[2], size)]
@@ -147,10 +162,15 @@ def pack(codes, bits):
 
 
 def quantize(x, codec):
-    """Codes [T, bytes]; scales, those that do not follow tokens in one row, or None."""
+    """Codes [T, bytes]; then scales and zero points, as far as there are any, those that do not
+    follow tokens in one row."""
     scheme = codec["scheme"]
     if scheme in FLOATS:
-        return store(x, scheme).reshape(len(x), -1).view(np.uint8), None
+        return store(x, scheme).reshape(len(x), -1).view(np.uint8), []
+    zero_points = []
+    if codec.get("zero_point") == "midpoint":
+        stored, middle = stored_scales(x, codec, "middle", 1)
+        zero_points, x = [stored], x - middle
     if scheme in INTEGERS:
         bits = INTEGERS[scheme][1]
         qmax = 2 ** (bits - 1) - 1
@@ -164,7 +184,52 @@ def quantize(x, codec):
         thresholds = np.float32(0.5) * (levels[:-1] + levels[1:])
         codes = (x[..., None] >= thresholds * scale[..., None]).sum(axis=-1)
         codes = np.where(scale > 0, codes, np.argmax(levels >= 0)).astype(np.uint8)
-    return np.ascontiguousarray(pack(codes, bits)).reshape(len(x), -1), scales
+    return np.ascontiguousarray(pack(codes, bits)).reshape(len(x), -1), [scales, *zero_points]
+
+
+def fp32(x):
+    return np.asarray(x, np.float32)
+
+
+def hadamard(x):
+    """Along the last axis, in fp32."""
+    step = 1
+    while step < x.shape[-1]:
+        pairs = x.reshape(*x.shape[:-1], -1, 2, step)
+        a, b = pairs[..., 0, :], pairs[..., 1, :]
+        x = np.stack([a + b, a - b], axis=-2).reshape(x.shape)
+        step *= 2
+    return x
+
+
+class Facts:
+    """What both sides of the frames "turned-..." hold: rotations, means, positions of tokens."""
+
+    frequencies = [[1.0, 0.5, 0.25, 0.125], [0.75, 0.0625, 0.03125, 0.0]]
+    of_layer = [0, 1]
+
+    def position(self, token):
+        return 2 * token + 3
+
+    def mean(self, half, layer, num_heads, head_dim):
+        head, dim = np.indices((num_heads, head_dim))
+        return fp32(((half * 2 + layer * 3 + head * 5 + dim * 7) % 11 - 4) / 8)
+
+
+def treat(x, half, layer, positions, codec, facts):
+    """[T, H, D] as the scheme sees it."""
+    if codec.get("rotation") == "remove" and half == 0:
+        at = fp32([facts.position(t) for t in positions])
+        angle = at[:, None] * fp32(facts.frequencies[facts.of_layer[layer]])
+        angle = angle.astype(np.float64)[:, None, :]
+        c, s = fp32(np.cos(angle)), fp32(np.sin(angle))
+        x1, x2 = np.split(x, 2, axis=-1)
+        x = np.concatenate([x1 * c + x2 * s, x2 * c - x1 * s], axis=-1)
+    if codec.get("mean", "keep") != "keep":  # the biases are the same numbers
+        x = x - facts.mean(half, layer, *x.shape[1:])
+    if codec.get("hadamard", "off") in ("both", ("keys", "values")[half]):
+        x = hadamard(x)
+    return x
 
 
 def entropy_code(codes, codec, head_dim):
@@ -203,6 +268,11 @@ def tensor_codecs(codec, num_layers):
             for layer in range(first, last + 1):
                 table[half][layer] = None if scheme == "none" else own
     return table
+
+
+def codec_of_tensor(codec, own):
+    """With what holds for all tensors: float schemes have no zero points."""
+    return own | {k: codec[k] for k in ("zero_point",) if k in codec}
 
 
 def precision_numbers(codec):
@@ -292,27 +362,41 @@ def u32(*values):
     return struct.pack(f"<{len(values)}I", *values)
 
 
-def slices(blocks, num_kept, chunk_bytes):
+def slices(blocks, num_kept, chunk_bytes, group_tokens):
     """Yields the messages' lists of (layer, half, first, count, codes, scales)."""
     chunk, used = [], 0
-    for layer, half, codes, scales in blocks:
-        per_token = scales is not None and scales.ndim == 3
+    for layer, half, codes, sections in blocks:
+
+        def scale_rows(first, count, sections=sections):
+            """The scales, then the zero points, that come with these tokens."""
+            end = first + count
+            if group_tokens:
+                rows = [s[-(-first // group_tokens) : -(-end // group_tokens)] for s in sections]
+            else:
+                rows = [s[first:end] if s.ndim == 3 else s[: 0 if first else None] for s in sections]
+            return b"".join(row.tobytes() for row in rows)
+
+        def piece_bytes(first, count, codes=codes, scale_rows=scale_rows):
+            return count * codes.shape[1] + len(scale_rows(first, count))
+
         first = 0
         while first < num_kept:
-            whole = b"" if per_token or scales is None or first else scales.tobytes()
-            token = codes.shape[1] + (scales[0].nbytes if per_token else 0)
-            if chunk and used + len(whole) + token > chunk_bytes:
+            if chunk and used + piece_bytes(first, 1) > chunk_bytes:
                 yield chunk
                 chunk, used = [], 0
-            count = min(max((chunk_bytes - used - len(whole)) // token, 1), num_kept - first)
-            part = scales[first : first + count].tobytes() if per_token else whole
+            count = 1
+            while (
+                first + count < num_kept and used + piece_bytes(first, count + 1) <= chunk_bytes
+            ):
+                count += 1
+            part = scale_rows(first, count)
             chunk.append((layer, half, first, count, codes[first : first + count].tobytes(), part))
-            used += len(chunk[-1][4]) + len(part)
+            used += piece_bytes(first, count)
             first += count
     yield chunk
 
 
-def frame(cache, key_layers, value_layers, codec, chunk_bytes=1 << 20):
+def frame(cache, key_layers, value_layers, codec, chunk_bytes=1 << 20, facts=None):
     _, num_layers, num_tokens, num_heads, head_dim = cache.shape
     positions = select(cache, codec)
     selection = codec.get("select", "all")
@@ -334,15 +418,26 @@ def frame(cache, key_layers, value_layers, codec, chunk_bytes=1 << 20):
     value_layers = [layer for layer in value_layers if table[1][layer]]
     schedule_fields, schedule_words = schedule(codec, table)
     extras = (
-        codec.get("group", 32) if codec.get("axis") == "group" else 0,
+        codec.get("group", 32) if "group" in codec.get("axis", "") else 0,
         codec.get("keep_tokens_min", 0),
         codec.get("sinks", 4) if selection == "sinks" else 0,
         codec.get("seed", 0),
     )
     keep += b"".join(uint(i + 7, v) for i, v in enumerate(extras))
+    treatment = {
+        11: ROTATIONS[codec.get("rotation", "keep")],
+        12: MEANS[codec.get("mean", "keep")],
+        13: HADAMARDS[codec.get("hadamard", "off")],
+        14: ZERO_POINTS[codec.get("zero_point", "none")],
+    }
+    calibration = int(codec.get("calibration", "0"), 16)
+    keep += b"".join(uint(number, v) for number, v in treatment.items())
+    keep += fixed64(15, calibration) if calibration else b""
     entropy = ENTROPIES[codec.get("entropy")]
     keep += uint(16, entropy)
     keep += schedule_fields
+    present = b"".join(u32(number, v) for number, v in treatment.items() if v)
+    present += u32(15) + struct.pack("<Q", calibration) if calibration else b""
     layout = (num_layers, num_heads, head_dim)
     header = (
         uint(1, VERSION)
@@ -361,6 +456,7 @@ def frame(cache, key_layers, value_layers, codec, chunk_bytes=1 << 20):
         u32(VERSION)
         + struct.pack("<Q", FINGERPRINT)
         + u32(*layout, *numbers, keep_case, keep_bits, *extras)
+        + present
         + (u32(16, entropy) if entropy else b"")
     )
     digest.update(
@@ -370,13 +466,21 @@ def frame(cache, key_layers, value_layers, codec, chunk_bytes=1 << 20):
         + schedule_words
     )
     blocks = [
-        (layer, half, *quantize(cache[half, layer][positions], table[half][layer]))
+        (
+            layer,
+            half,
+            *quantize(
+                treat(cache[half, layer][positions], half, layer, positions, codec, facts),
+                codec_of_tensor(codec, table[half][layer]),
+            ),
+        )
         for layer in range(num_layers)
         for half, layers in enumerate((key_layers, value_layers))
         if layer in layers
     ]
     messages, counts = [], [0, 0, 0]
-    for sequence, chunk in enumerate(slices(blocks, len(positions), chunk_bytes)):
+    group_tokens = extras[0] if codec.get("axis") == "group_tokens" else 0
+    for sequence, chunk in enumerate(slices(blocks, len(positions), chunk_bytes, group_tokens)):
         message = uint(1, sequence) + (delimited(2, header) if sequence == 0 else b"")
         for layer, half, first, count, plain, scales in chunk:
             codes = entropy_code(plain, codec | {"scheme": table[half][layer]["scheme"]}, head_dim)
@@ -428,6 +532,7 @@ def main(folder):
         {"scheme": "binary", "axis": "per_head", "scale": "fp16"},
         {"scheme": "int2_lloyd", "axis": "per_layer", "scale": "fp32"},
         int4 | {"axis": "per_channel"},
+        int4 | {"axis": "group_tokens", "group": 8},
         int8 | {"select": "strided", "keep_tokens": 4},
         int8 | {"select": "random", "seed": 7, "keep_tokens": 4},
         int8 | {"select": "sinks", "sinks": 2, "keep_ratio": 0.3, "keep_tokens_min": 5},
@@ -438,6 +543,9 @@ def main(folder):
         {"scheme": "bf16", "keys": "2:int3:per_channel:fp32", "values": "0:nf4:group8+2:binary"},
         int8 | {"select": "back", "keep_tokens": 3, "values": "0:int4:per_head+2:int8:per_layer"},
     ]
+    zero = {"zero_point": "midpoint"}
+    codecs += [int4 | zero, int4 | {"axis": "per_channel"} | zero, int8 | {"axis": "per_head"} | zero]
+    codecs += [{"scheme": "int2", "axis": "group", "scale": "fp32", "group": 8} | zero]
     for codec in codecs:
         write(folder / f"{codec_text(codec)}.hex", frame(small, *both, codec))
     write(folder / "apart-int8,axis=per_token,scale=fp16.hex", frame(small, [1], [0, 1], int8))
@@ -447,6 +555,18 @@ def main(folder):
     for scheme in ("int4", "int3", "nf4"):
         codec = {"scheme": scheme, "axis": "group", "group": 8, "scale": "fp16"}
         write(folder / f"wide-{codec_text(codec)}.hex", frame(wide, [0], [0], codec))
+    turned = ramp(2, 2, 8, 9)
+    means = {"rotation": "remove", "mean": "calibrated", "calibration": "0123456789abcdef"}
+    for codec in (
+        int8 | {"axis": "per_channel", "rotation": "remove"},
+        {"scheme": "bf16", "rotation": "remove", "select": "back", "keep_tokens": 4},
+        int4 | {"hadamard": "both"},
+        int8 | means,
+        int4 | {"rotation": "remove", "mean": "bias"},
+        int4 | {"axis": "group", "group": 8} | means | {"hadamard": "keys"},
+    ):
+        path = folder / f"turned-{codec_text(codec)}.hex"
+        write(path, frame(turned, [0, 1], [0, 1], codec, facts=Facts()))
     long = ramp(2, 2, 16, 40)
     both = ([0, 1], [0, 1])
     write(folder / "chunks-int8,axis=per_token,scale=fp16.hex", frame(long, *both, int8, 1024))
@@ -454,6 +574,9 @@ def main(folder):
     write(folder / f"chunks-{codec_text(coded)}.hex", frame(long, *both, coded, 1024))
     per_head = int8 | {"axis": "per_head", "scale": "fp32"}
     write(folder / "chunks-int8,axis=per_head,scale=fp32.hex", frame(long, *both, per_head, 1024))
+    tokens = {"scheme": "int2", "axis": "group_tokens", "scale": "fp16", "group": 8}
+    for codec in (tokens, tokens | zero, int8 | zero):
+        write(folder / f"chunks-{codec_text(codec)}.hex", frame(long, *both, codec, 1024))
     write_entropy_coded(folder, int8)
 
 

@@ -26,6 +26,8 @@ inline constexpr const char* kFuzzCodecs[] = {
     "int4,axis=per_head,entropy=rans",
     "int2_lloyd,entropy=rans,select=back,keep_tokens=9",
     "bf16,entropy=zstd,select=front,keep_tokens=3",
+    "int4,axis=group_tokens,group=8,select=back,keep_tokens=21",
+    "int8,axis=group,group=8,zero_point=midpoint,select=key_norm,keep_tokens=4",
 };
 
 }  // namespace qc2c
