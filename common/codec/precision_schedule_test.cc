@@ -48,7 +48,8 @@ TEST(PrecisionScheduleTest, TheCanonicalTextComesBack) {
   for (const char* text :
        {"int4,keys=0-7:int8,values=20-23:bf16", "bf16,values=0:int8:per_channel:fp32",
         "int4,axis=per_channel,keys=0:int8:per_token+1-2:none+5:nf4:group64:bf16",
-        "int8,select=back,keep_ratio=0.5,values=1:none"}) {
+        "int8,select=back,keep_ratio=0.5,values=1:none",
+        "int4,rotation=remove,keys=0:int2:group_tokens8,values=1:nf4:group64"}) {
     EXPECT_EQ(Spec(text).ToString(), text);
     EXPECT_EQ(Spec(Spec(text).ToString()), Spec(text));
   }
