@@ -180,7 +180,7 @@ const std::vector<Lie> kHeaderLies = {
      kInvalidArgument, "codec.scheme is 14", "1 to 13"},
     {"unknown_axis",
      [](auto& c) { c.mutable_header()->mutable_codec()->set_axis(static_cast<v1::Axis>(-1)); },
-     kInvalidArgument, "codec.axis is -1", "0 to 5"},
+     kInvalidArgument, "codec.axis is -1", "0 to 6"},
     {"keep", [](auto& c) { c.mutable_header()->mutable_codec()->set_keep_tokens(5); },
      kFailedPrecondition, "header.codec", "keep_tokens=4"},
     {"tokens", [](auto& c) { c.mutable_header()->set_num_tokens(8); }, kFailedPrecondition,
