@@ -202,7 +202,7 @@ TEST_P(TreatmentTest, GivesTheCpusBits) {
   SKIP_WITHOUT(GetParam());
   for (const KvLayout& layout :
        {kLayout, KvLayout{.num_layers = 2, .num_kv_heads = 3, .head_dim = 4},
-        KvLayout{.num_layers = 1, .num_kv_heads = 1, .head_dim = 128}}) {
+        KvLayout{.num_layers = 2, .num_kv_heads = 1, .head_dim = 128}}) {
     const ModelFacts facts = FactsOf(layout);
     const CodecContext context = {.facts = &facts, .token_positions = {}};
     for (const DType dtype : {DType::kFp32, DType::kBf16, DType::kFp16}) {

@@ -49,8 +49,13 @@ BlockFaults TakeZeroPoints(const Scaling& scaling, const BlockRows& rows,
     // The last sum makes a zero of either sign +0.
     const float middle = 0.5f * ranges[i].min + 0.5f * ranges[i].max + 0.0f;
     StoreScale(middle, scaling.type, i, zero_points);
-    stored[i] = LoadScale(zero_points, i, scaling.type);
-    if (!std::isfinite(stored[i])) faults |= kOutOfRange;
+    const float rounded = LoadScale(zero_points, i, scaling.type);
+    // Infinity taken off would look like a value that is not finite.
+    if (std::isfinite(rounded)) {
+      stored[i] = rounded;
+    } else {
+      faults |= kOutOfRange;
+    }
   }
   ForEachValue(scaling, rows, [&](float& value, uint64_t index) { value -= stored[index]; });
   return faults;

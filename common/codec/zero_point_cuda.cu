@@ -56,9 +56,10 @@ __global__ void MidpointKernel(CudaZeroPoints args) {
   uint8_t* const zero_points = ZeroPointsOfBlock(args.blocks);
   StoreDeviceScale(finite ? middle : 0.0f, type, i, zero_points);
   if (!finite) ReportFault(args.blocks, kDeviceNotFinite);
-  if (!isfinite(LoadDeviceScale(zero_points, i, type))) {
-    ReportFault(args.blocks, kDeviceOutOfRange);
-  }
+  if (isfinite(LoadDeviceScale(zero_points, i, type))) return;
+  ReportFault(args.blocks, kDeviceOutOfRange);
+  // Infinity taken off would look like a value that is not finite.
+  StoreDeviceScale(0.0f, type, i, zero_points);
 }
 
 template <bool kTake>
