@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <memory>
+#include <numeric>
 
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
@@ -20,8 +21,9 @@ namespace {
 // work on.
 constexpr size_t kMaxSegmentSymbols = 1 << 16;
 constexpr size_t kLengthBytes = 4;
-constexpr uint8_t kStored = 0;      // the codes follow as they are
-constexpr uint8_t kCompressed = 1;  // a zstd frame follows
+constexpr uint8_t kStored = 0;                         // the codes follow as they are
+constexpr uint8_t kByChannel = kNumEntropyTables + 1;  // tables by channel and a stream follow
+constexpr uint8_t kCompressed = 1;                     // a zstd frame follows
 constexpr int kZstdLevel = 3;
 
 absl::Status Lost(absl::string_view what) {
@@ -32,9 +34,12 @@ size_t RowBytes(const CodeSource& source) {
   return FindScheme(source.scheme)->RowBytes(source.head_dim);
 }
 
-// Bytes of the codes of a segment; the last one may be shorter.
+// Bytes of the codes of a segment; the last one may be shorter. Whole tokens, but for shapes of
+// which one token alone is more than a segment: then whole rows, and no tables by channel.
 size_t SegmentBytes(const CodeSource& source) {
-  return std::max<size_t>(kMaxSegmentSymbols / source.head_dim, 1) * RowBytes(source);
+  const size_t token = size_t{1} * source.head_dim * source.num_heads;
+  if (token > kMaxSegmentSymbols) return kMaxSegmentSymbols / source.head_dim * RowBytes(source);
+  return kMaxSegmentSymbols / token * source.num_heads * RowBytes(source);
 }
 
 // The symbols of some rows of codes, and back.
@@ -44,10 +49,14 @@ class SymbolRows {
       : form_(CodeFormOf(source.scheme)),
         bits_(FindScheme(source.scheme)->bits_per_value()),
         head_dim_(source.head_dim),
+        num_channels_(size_t{1} * source.head_dim * source.num_heads),
         row_bytes_(RowBytes(source)) {}
 
   CodeForm form() const { return form_; }
   int bits() const { return bits_; }
+  size_t alphabet() const { return size_t{1} << bits_; }
+  size_t num_channels() const { return num_channels_; }
+  std::span<const RansTable> tables() const { return EntropyTables(form_, bits_); }
   size_t NumSymbols(size_t codes_bytes) const { return codes_bytes / row_bytes_ * head_dim_; }
 
   // Whether every row ends with zero bits, so that its symbols are all that it holds.
@@ -87,27 +96,101 @@ class SymbolRows {
   const CodeForm form_;
   const int bits_;
   const size_t head_dim_;
+  const size_t num_channels_;
   const size_t row_bytes_;
 };
 
-using SymbolBuffer = std::array<uint8_t, kMaxSegmentSymbols>;
+struct Buffers {
+  std::array<uint8_t, kMaxSegmentSymbols> symbols;
+  std::array<uint8_t, kMaxSegmentSymbols> table_of;
+};
 
-// One segment: the number of its table and its stream; kStored and its codes if that is shorter, or
-// if symbols cannot say everything (a frame that was read may have any bits).
-void AppendSegment(const SymbolRows& rows, ByteSpan codes, SymbolBuffer& buffer,
+// What a channel's symbols are coded by: a table, and how far its middle is moved.
+constexpr size_t kChannelBytes = 2;
+
+struct ChannelTables {
+  std::vector<uint8_t> coded;  // [num_channels]: the table's number, the shift
+  uint64_t cost = 0;           // of all symbols, and of `coded` itself
+};
+
+// Keys have channels with a mean of their own: the middle goes to the channel's median.
+uint8_t ShiftOf(std::span<const uint32_t> counts) {
+  const uint64_t num = std::accumulate(counts.begin(), counts.end(), uint64_t{0});
+  size_t median = 0;
+  for (uint64_t below = counts[0]; 2 * below < num; below += counts[median]) ++median;
+  return static_cast<uint8_t>((median - counts.size() / 2) % counts.size());
+}
+
+ChannelTables ChooseByChannel(const SymbolRows& rows, std::span<const uint8_t> symbols) {
+  const size_t num_channels = rows.num_channels();
+  const size_t alphabet = rows.alphabet();
+  std::vector<uint32_t> counts(num_channels * alphabet, 0);
+  for (size_t i = 0; i < symbols.size(); ++i) ++counts[i % num_channels * alphabet + symbols[i]];
+  ChannelTables chosen;
+  std::vector<uint32_t> moved(alphabet);
+  for (size_t channel = 0; channel < num_channels; ++channel) {
+    const auto own = std::span(counts).subspan(channel * alphabet, alphabet);
+    const uint8_t shift = ShiftOf(own);
+    for (size_t s = 0; s < alphabet; ++s) moved[s] = own[(s + shift) % alphabet];
+    const TableChoice best = BestEntropyTable(rows.form(), rows.bits(), moved);
+    chosen.coded.push_back(static_cast<uint8_t>(best.number));
+    chosen.coded.push_back(shift);
+    chosen.cost += best.cost;
+  }
+  chosen.cost += uint64_t{8} * chosen.coded.size() << kCostBits;
+  return chosen;
+}
+
+// For narrow codes, where finding the tables takes no longer than the rest, and segments that can
+// pay for the list.
+bool MayChooseByChannel(const SymbolRows& rows, size_t num_symbols) {
+  return rows.bits() <= 4 && num_symbols >= 8 * rows.num_channels();
+}
+
+std::vector<uint8_t> EncodeByChannel(const SymbolRows& rows, const ChannelTables& chosen,
+                                     std::span<uint8_t> symbols, std::span<uint8_t> table_of) {
+  const auto mask = static_cast<uint8_t>(rows.alphabet() - 1);
+  for (size_t i = 0; i < symbols.size(); ++i) {
+    const uint8_t* const own = &chosen.coded[i % rows.num_channels() * kChannelBytes];
+    table_of[i] = static_cast<uint8_t>(own[0] - 1);
+    symbols[i] = static_cast<uint8_t>((symbols[i] - own[1]) & mask);
+  }
+  std::vector<uint8_t> segment = {kByChannel};
+  segment.insert(segment.end(), chosen.coded.begin(), chosen.coded.end());
+  const std::vector<uint8_t> stream =
+      RansEncode(symbols, table_of, rows.tables(), RansLanesFor(symbols.size())).value();
+  segment.insert(segment.end(), stream.begin(), stream.end());
+  return segment;
+}
+
+std::vector<uint8_t> EncodeWithOneTable(const SymbolRows& rows, uint32_t number,
+                                        std::span<const uint8_t> symbols) {
+  std::vector<uint8_t> segment = {static_cast<uint8_t>(number)};
+  const std::vector<uint8_t> stream =
+      RansEncode(symbols, rows.tables()[number - 1], RansLanesFor(symbols.size())).value();
+  segment.insert(segment.end(), stream.begin(), stream.end());
+  return segment;
+}
+
+// One segment: its table or tables and its stream; kStored and its codes if that is shorter, or if
+// symbols cannot say everything (a frame that was read may have any bits).
+void AppendSegment(const SymbolRows& rows, ByteSpan codes, Buffers& buffers,
                    std::vector<uint8_t>& coded) {
-  const auto symbols = std::span(buffer).first(rows.NumSymbols(codes.size()));
+  const auto symbols = std::span(buffers.symbols).first(rows.NumSymbols(codes.size()));
   rows.Unpack(codes, symbols);
   std::array<uint32_t, kMaxRansSymbols> counts{};
   for (const uint8_t symbol : symbols) ++counts[symbol];
-  const uint32_t number =
-      BestEntropyTable(rows.form(), rows.bits(), std::span(counts).first(size_t{1} << rows.bits()));
-  const RansTable& table = EntropyTables(rows.form(), rows.bits())[number - 1];
-  const std::vector<uint8_t> stream =
-      RansEncode(symbols, table, RansLanesFor(symbols.size())).value();
-  if (stream.size() < codes.size() && rows.EndWithZeros(codes)) {
-    coded.push_back(static_cast<uint8_t>(number));
-    coded.insert(coded.end(), stream.begin(), stream.end());
+  const TableChoice one =
+      BestEntropyTable(rows.form(), rows.bits(), std::span(counts).first(rows.alphabet()));
+  ChannelTables by_channel;
+  if (MayChooseByChannel(rows, symbols.size())) by_channel = ChooseByChannel(rows, symbols);
+  const bool channels_win = !by_channel.coded.empty() && by_channel.cost < one.cost;
+  const std::vector<uint8_t> segment =
+      channels_win ? EncodeByChannel(rows, by_channel, symbols,
+                                     std::span(buffers.table_of).first(symbols.size()))
+                   : EncodeWithOneTable(rows, one.number, symbols);
+  if (segment.size() <= codes.size() && rows.EndWithZeros(codes)) {
+    coded.insert(coded.end(), segment.begin(), segment.end());
     return;
   }
   coded.push_back(kStored);
@@ -116,20 +199,20 @@ void AppendSegment(const SymbolRows& rows, ByteSpan codes, SymbolBuffer& buffer,
 
 std::vector<uint8_t> EncodeRans(const CodeSource& source, ByteSpan codes) {
   const SymbolRows rows(source);
-  const auto buffer = std::make_unique<SymbolBuffer>();
+  const auto buffers = std::make_unique<Buffers>();
   const size_t segment_bytes = SegmentBytes(source);
   std::vector<uint8_t> coded;
   while (codes.size() > segment_bytes) {
     const size_t begin = coded.size();
     coded.resize(begin + kLengthBytes);
-    AppendSegment(rows, codes.first(segment_bytes), *buffer, coded);
+    AppendSegment(rows, codes.first(segment_bytes), *buffers, coded);
     const size_t length = coded.size() - begin - kLengthBytes;
     for (size_t i = 0; i < kLengthBytes; ++i) {
       coded[begin + i] = static_cast<uint8_t>(length >> 8 * i);
     }
     codes = codes.subspan(segment_bytes);
   }
-  AppendSegment(rows, codes, *buffer, coded);
+  AppendSegment(rows, codes, *buffers, coded);
   return coded;
 }
 
@@ -142,26 +225,63 @@ absl::Status DecodeStored(ByteSpan stored, MutableByteSpan codes) {
   return absl::OkStatus();
 }
 
-absl::Status DecodeSegment(const SymbolRows& rows, ByteSpan segment, SymbolBuffer& buffer,
+absl::Status CheckTable(uint8_t number) {
+  if (number >= 1 && number <= kNumEntropyTables) return absl::OkStatus();
+  return Lost(
+      absl::StrCat("table ", static_cast<int>(number), ": expected 1 to ", kNumEntropyTables));
+}
+
+// Undoes EncodeByChannel, its first byte taken off; leaves the symbols in `symbols`.
+absl::Status DecodeByChannel(const SymbolRows& rows, ByteSpan segment, std::span<uint8_t> symbols,
+                             std::span<uint8_t> table_of) {
+  const size_t num_channels = rows.num_channels();
+  if (symbols.size() % num_channels != 0 || segment.size() / kChannelBytes < num_channels) {
+    return Lost(absl::StrCat("tables for ", num_channels, " channels of ", symbols.size(),
+                             " symbols in ", segment.size(), " bytes: expected whole tokens and ",
+                             kChannelBytes, " bytes a channel"));
+  }
+  for (size_t channel = 0; channel < num_channels; ++channel) {
+    RETURN_IF_ERROR(CheckTable(segment[channel * kChannelBytes]));
+    const uint8_t shift = segment[channel * kChannelBytes + 1];
+    if (shift < rows.alphabet()) continue;
+    return Lost(absl::StrCat("a channel's shift is ", static_cast<int>(shift),
+                             ": expected less than ", rows.alphabet()));
+  }
+  for (size_t i = 0; i < symbols.size(); ++i) {
+    table_of[i] = static_cast<uint8_t>(segment[i % num_channels * kChannelBytes] - 1);
+  }
+  RETURN_IF_ERROR(RansDecode(segment.subspan(num_channels * kChannelBytes), table_of, rows.tables(),
+                             RansLanesFor(symbols.size()), symbols));
+  const auto mask = static_cast<uint8_t>(rows.alphabet() - 1);
+  for (size_t i = 0; i < symbols.size(); ++i) {
+    const uint8_t shift = segment[i % num_channels * kChannelBytes + 1];
+    symbols[i] = static_cast<uint8_t>((symbols[i] + shift) & mask);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status DecodeSegment(const SymbolRows& rows, ByteSpan segment, Buffers& buffers,
                            MutableByteSpan codes) {
   if (segment.empty()) return Lost("a segment is empty: expected the number of a table");
   const uint8_t number = segment.front();
-  const ByteSpan stream = segment.subspan(1);
-  if (number == kStored) return DecodeStored(stream, codes);
-  if (number > kNumEntropyTables) {
-    return Lost(
-        absl::StrCat("table ", static_cast<int>(number), ": expected at most ", kNumEntropyTables));
+  const ByteSpan rest = segment.subspan(1);
+  if (number == kStored) return DecodeStored(rest, codes);
+  const auto symbols = std::span(buffers.symbols).first(rows.NumSymbols(codes.size()));
+  if (number == kByChannel) {
+    RETURN_IF_ERROR(
+        DecodeByChannel(rows, rest, symbols, std::span(buffers.table_of).first(symbols.size())));
+  } else {
+    RETURN_IF_ERROR(CheckTable(number));
+    RETURN_IF_ERROR(
+        RansDecode(rest, rows.tables()[number - 1], RansLanesFor(symbols.size()), symbols));
   }
-  const auto symbols = std::span(buffer).first(rows.NumSymbols(codes.size()));
-  RETURN_IF_ERROR(RansDecode(stream, EntropyTables(rows.form(), rows.bits())[number - 1],
-                             RansLanesFor(symbols.size()), symbols));
   rows.Pack(symbols, codes);
   return absl::OkStatus();
 }
 
 absl::Status DecodeRans(const CodeSource& source, ByteSpan coded, MutableByteSpan codes) {
   const SymbolRows rows(source);
-  const auto buffer = std::make_unique<SymbolBuffer>();
+  const auto buffers = std::make_unique<Buffers>();
   const size_t segment_bytes = SegmentBytes(source);
   while (codes.size() > segment_bytes) {
     if (coded.size() < kLengthBytes) return Lost("ends before the length of a segment");
@@ -172,11 +292,11 @@ absl::Status DecodeRans(const CodeSource& source, ByteSpan coded, MutableByteSpa
       return Lost(
           absl::StrCat("a segment of ", length, " bytes where ", coded.size(), " are left"));
     }
-    RETURN_IF_ERROR(DecodeSegment(rows, coded.first(length), *buffer, codes.first(segment_bytes)));
+    RETURN_IF_ERROR(DecodeSegment(rows, coded.first(length), *buffers, codes.first(segment_bytes)));
     coded = coded.subspan(length);
     codes = codes.subspan(segment_bytes);
   }
-  return DecodeSegment(rows, coded, *buffer, codes);
+  return DecodeSegment(rows, coded, *buffers, codes);
 }
 
 struct ContextDeleter {

@@ -13,10 +13,12 @@
 
 namespace qc2c {
 
-// Whose codes: it says how wide a code is and where its distribution has its middle.
+// Whose codes: the scheme says how wide a code is and where its distribution has its middle; the
+// shape, which codes are of the same channel.
 struct CodeSource {
   Scheme scheme = Scheme::kInt8;
   int32_t head_dim = 0;
+  int32_t num_heads = 1;
 };
 
 // Whether codes of `scheme` can be coded so: rANS not for the floats.
@@ -25,9 +27,8 @@ bool CanCode(Entropy entropy, Scheme scheme);
 // The most bytes that EncodeCodes makes of `codes_bytes`, and that a reader accepts.
 size_t MaxCodedBytes(Entropy entropy, const CodeSource& source, size_t codes_bytes);
 
-// Codes `codes` [rows, row bytes]. Deterministic: rANS everywhere, zstd as far as the library's
-// version is the same. REQUIRES: CanCode, and whole
-// rows, at least one.
+// Codes `codes` [tokens, heads, row bytes]. Deterministic: rANS everywhere, zstd as far as the
+// library's version is the same. REQUIRES: CanCode, and whole tokens, at least one.
 std::vector<uint8_t> EncodeCodes(Entropy entropy, const CodeSource& source, ByteSpan codes);
 
 // The inverse, into codes of a known size. Safe on untrusted bytes: reads only `coded`, writes only

@@ -66,7 +66,6 @@ RansTable MakeTable(CodeForm form, int bits, uint32_t width, int shape) {
 
 // 2^12 times the bits that a symbol of this frequency costs.
 uint32_t Cost(uint32_t frequency) {
-  constexpr int kCostBits = 12;
   const int whole = std::bit_width(frequency) - 1;
   uint64_t x = uint64_t{frequency} << (31 - whole);  // in [2^31, 2^32): a number from 1 to 2
   uint32_t log2 = static_cast<uint32_t>(whole);
@@ -124,19 +123,16 @@ std::span<const RansTable> EntropyTables(CodeForm form, int bits) {
   return TheFamily(form, bits).tables;
 }
 
-uint32_t BestEntropyTable(CodeForm form, int bits, std::span<const uint32_t> counts) {
+TableChoice BestEntropyTable(CodeForm form, int bits, std::span<const uint32_t> counts) {
   const Family& family = TheFamily(form, bits);
-  uint32_t best = 0;
-  uint64_t least = ~uint64_t{0};
+  TableChoice best = {.number = 0, .cost = ~uint64_t{0}};
   const uint32_t* cost = family.costs.data();
-  for (uint32_t table = 0; table < kNumEntropyTables; ++table) {
+  for (uint32_t number = 1; number <= kNumEntropyTables; ++number) {
     uint64_t total = 0;
     for (const uint32_t count : counts) total += uint64_t{count} * *cost++;
-    if (total >= least) continue;
-    least = total;
-    best = table;
+    if (total < best.cost) best = {number, total};
   }
-  return best + 1;
+  return best;
 }
 
 }  // namespace qc2c

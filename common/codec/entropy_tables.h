@@ -31,8 +31,13 @@ inline constexpr uint32_t kNumEntropyTables = 128;
 // or 8; form is not kNone.
 std::span<const RansTable> EntropyTables(CodeForm form, int bits);
 
-// The number, from 1, of the table under which symbols that occur counts[s] times take the least
-// space; of equally good ones the first. Integers only, so that every encoder chooses the same.
-uint32_t BestEntropyTable(CodeForm form, int bits, std::span<const uint32_t> counts);
+// The table under which symbols that occur counts[s] times take the least space; of equally good
+// ones the first. Integers only, so that every encoder chooses the same.
+struct TableChoice {
+  uint32_t number = 0;  // from 1
+  uint64_t cost = 0;    // in 2^-12 bits
+};
+inline constexpr int kCostBits = 12;
+TableChoice BestEntropyTable(CodeForm form, int bits, std::span<const uint32_t> counts);
 
 }  // namespace qc2c

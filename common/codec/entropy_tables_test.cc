@@ -77,7 +77,7 @@ TEST(EntropyTablesTest, ATableIsNearTheEntropyOfNormalAndOfLaplaceCodes) {
           counts.push_back(static_cast<uint32_t>(p * kNum + 0.5));
           if (p > 0) entropy -= p * std::log2(p);
         }
-        const uint32_t number = BestEntropyTable(CodeForm::kTwosComplement, bits, counts);
+        const uint32_t number = BestEntropyTable(CodeForm::kTwosComplement, bits, counts).number;
         const RansTable& table = EntropyTables(CodeForm::kTwosComplement, bits)[number - 1];
         double bits_a_code = 0;
         for (size_t s = 0; s < counts.size(); ++s) {
@@ -95,7 +95,7 @@ TEST(EntropyTablesTest, ATableIsNearTheEntropyOfNormalAndOfLaplaceCodes) {
 
 TEST(EntropyTablesTest, TheBestTableIsTheOneOfLeastExactCost) {
   const std::vector<uint32_t> counts = {3, 40, 500, 4000, 9000, 4100, 480, 44};
-  const uint32_t best = BestEntropyTable(CodeForm::kTwosComplement, 3, counts);
+  const TableChoice best = BestEntropyTable(CodeForm::kTwosComplement, 3, counts);
   std::vector<double> costs;
   for (const RansTable& table : EntropyTables(CodeForm::kTwosComplement, 3)) {
     double cost = 0;
@@ -104,7 +104,11 @@ TEST(EntropyTablesTest, TheBestTableIsTheOneOfLeastExactCost) {
     }
     costs.push_back(cost);
   }
-  EXPECT_EQ(std::ranges::min_element(costs) - costs.begin(), best - 1);
+  const auto least = std::ranges::min_element(costs);
+  EXPECT_EQ(least - costs.begin(), best.number - 1);
+  const double total = std::accumulate(counts.begin(), counts.end(), 0.0);
+  EXPECT_NEAR(std::ldexp(static_cast<double>(best.cost), -kCostBits), total * kRansBits + *least,
+              std::ldexp(total, -kCostBits));
 }
 
 TEST(EntropyTablesTest, FloatsHaveNoTables) {

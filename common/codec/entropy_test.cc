@@ -95,6 +95,45 @@ TEST(EntropyTest, ALongStreamOfNormalCodesIsWithinTwoPercentOfItsEntropy) {
   }
 }
 
+// Channels with means and widths of their own, as keys have: far from one distribution.
+std::vector<uint8_t> ChannelCodes(const CodeSource& source, size_t num_tokens) {
+  std::mt19937 random(6);
+  const size_t num_channels = size_t{1} * source.head_dim * source.num_heads;
+  std::vector<int> mean(num_channels);
+  for (int& m : mean) m = static_cast<int>(random() % 15) - 7;
+  std::normal_distribution<float> normal(0, 0.7f);
+  const size_t row_bytes = PackedBytes(4, source.head_dim);
+  std::vector<uint8_t> packed;
+  std::vector<uint8_t> row(source.head_dim);
+  for (size_t r = 0; r < num_tokens * source.num_heads; ++r) {
+    for (size_t d = 0; d < row.size(); ++d) {
+      const int value =
+          mean[(r * row.size() + d) % num_channels] + static_cast<int>(std::lround(normal(random)));
+      row[d] = static_cast<uint8_t>(std::clamp(value, -7, 7) & 15);
+    }
+    packed.resize(packed.size() + row_bytes);
+    PackCodes(4, row.data(), row.size(), packed.data() + packed.size() - row_bytes);
+  }
+  return packed;
+}
+
+// The entropy of a rounded normal of sigma .7 is 1.55 bits, and that of all codes together 3.9.
+TEST(EntropyTest, ChannelsThatDifferGetTablesOfTheirOwn) {
+  const CodeSource source = {Scheme::kInt4, 64, 2};
+  for (const size_t num_tokens : {141, 600}) {  // 600: two segments
+    const std::vector<uint8_t> codes = ChannelCodes(source, num_tokens);
+    const std::vector<uint8_t> coded = EncodeCodes(Entropy::kRans, source, codes);
+    const double list = 2 * 128 * (num_tokens > 512 ? 2 : 1);
+    const double bits =
+        8 * (static_cast<double>(coded.size()) - list) / (static_cast<double>(num_tokens) * 128);
+    EXPECT_LT(bits, 1.7);
+    EXPECT_GT(bits, 1.3);  // clamping takes some
+    std::vector<uint8_t> decoded(codes.size());
+    ASSERT_TRUE(DecodeCodes(Entropy::kRans, source, coded, decoded).ok());
+    EXPECT_EQ(decoded, codes);
+  }
+}
+
 TEST(EntropyTest, ACodeThatTheQuantizerLeavesOutComesBackToo) {
   std::vector<uint8_t> codes(64, 0);
   codes[5] = 0x80;  // -128
@@ -164,7 +203,10 @@ std::string Error(Entropy entropy, std::vector<uint8_t> coded, size_t codes_byte
 
 TEST(EntropyTest, WhatIsNotACodingIsRefusedByName) {
   EXPECT_THAT(Error(Entropy::kRans, {}, 64), HasSubstr("a segment is empty"));
-  EXPECT_THAT(Error(Entropy::kRans, {129}, 64), HasSubstr("table 129: expected at most 128"));
+  EXPECT_THAT(Error(Entropy::kRans, {130}, 64), HasSubstr("table 130: expected 1 to 128"));
+  EXPECT_THAT(Error(Entropy::kRans, {129, 1, 0}, 64), HasSubstr("tables for 64 channels"));
+  std::vector<uint8_t> wrong(1 + 2 * 64 + 40, 129);
+  EXPECT_THAT(Error(Entropy::kRans, wrong, 64), HasSubstr("table 129"));
   EXPECT_THAT(Error(Entropy::kRans, {0, 1, 2}, 64), HasSubstr("2 bytes stored: expected 64"));
   EXPECT_THAT(Error(Entropy::kRans, {1, 0}, 64), HasSubstr("ends with a zero"));
   EXPECT_THAT(Error(Entropy::kRans, {9, 0, 0}, 65600), HasSubstr("the length of a segment"));

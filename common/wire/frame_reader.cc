@@ -134,7 +134,8 @@ struct FrameReader::State {
   absl::Status CheckBlock(const BlockView& view) const;
   absl::Status ReadTrailer(const v1::CacheTrailer& trailer);
   CodeSource SourceOf(const KvBlock& whole) const {
-    return {frame.codec.Of(whole.layer, whole.half).scheme, expected.layout.head_dim};
+    return {frame.codec.Of(whole.layer, whole.half).scheme, expected.layout.head_dim,
+            expected.layout.num_kv_heads};
   }
 
   FrameExpectation expected;

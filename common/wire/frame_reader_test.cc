@@ -273,7 +273,7 @@ TEST(FrameReaderTest, CodedCodesThatDoNotDecodeAreDataLossByName) {
     return std::string(status.message());
   };
   EXPECT_THAT(refusal(""), HasSubstr("a segment is empty"));
-  EXPECT_THAT(refusal("\xc8"), HasSubstr("table 200: expected at most 128"));
+  EXPECT_THAT(refusal("\xc8"), HasSubstr("table 200: expected 1 to 128"));
   EXPECT_THAT(refusal(std::string(16, '\0')), HasSubstr("15 bytes stored: expected 16"));
   EXPECT_THAT(refusal(std::string(18, '\1')),
               HasSubstr("block.codes bytes is 18: expected at most"));

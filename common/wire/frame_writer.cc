@@ -72,7 +72,8 @@ class ChunkWriter {
   ByteSpan Coded(Scheme scheme, ByteSpan codes) {
     const Entropy entropy = frame_.codec.entropy;
     if (entropy == Entropy::kNone) return codes;
-    coded_ = EncodeCodes(entropy, {scheme, frame_.layout.head_dim}, codes);
+    const CodeSource source = {scheme, frame_.layout.head_dim, frame_.layout.num_kv_heads};
+    coded_ = EncodeCodes(entropy, source, codes);
     return coded_;
   }
 

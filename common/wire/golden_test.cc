@@ -14,8 +14,9 @@ namespace qc2c {
 namespace {
 
 // make_golden.py's `ramp`: a value is (step - 8) / 4, step being (7 half + 5 layer + 3 token + 11
-// head + 13 dim) % 23; and its `peaked`: 4 for a step of 0, else (step % 5 - 2) / 4.
-enum class Values { kRamp, kPeaked };
+// head + 13 dim) % 23; and its `peaked`: 4 for a step of 0, else (step % 5 - 2) / 4; and its
+// `channels`.
+enum class Values { kRamp, kPeaked, kChannels };
 
 class Ramp {
  public:
@@ -32,7 +33,10 @@ class Ramp {
       const int64_t layer = i / plane % layout.num_layers;
       const int64_t half = i / plane / layout.num_layers;
       const int64_t step = (half * 7 + layer * 5 + token * 3 + head * 11 + dim * 13) % 23;
-      const int64_t quarters = kind == Values::kRamp ? step - 8 : step == 0 ? 16 : step % 5 - 2;
+      int64_t quarters = kind == Values::kRamp ? step - 8 : step == 0 ? 16 : step % 5 - 2;
+      if (kind == Values::kChannels) {
+        quarters = (13 * dim + 11 * head) % 13 - 6 + token * (dim + 1) % 3 - 1;
+      }
       values_[i] = static_cast<float>(quarters) / 4;
     }
     for (int64_t i = 0; i < 2 * layout.num_layers; ++i) {
@@ -70,7 +74,7 @@ ModelFacts Facts() {
 // File names are a codec's canonical text, perhaps behind the word for another cache or layer set.
 std::string CodecOf(const std::string& name) {
   for (const std::string prefix :
-       {"chunks-", "apart-", "wide-", "peaked-", "segments-", "turned-"}) {
+       {"chunks-", "apart-", "wide-", "peaked-", "segments-", "turned-", "channels-"}) {
     if (name.starts_with(prefix)) return name.substr(prefix.size());
   }
   return name;
@@ -82,6 +86,8 @@ Ramp RampOf(const std::string& name) {
   if (name.starts_with("wide-")) return {{.num_layers = 1, .num_kv_heads = 2, .head_dim = 21}, 9};
   if (name.starts_with("peaked-"))
     return {{.num_layers = 1, .num_kv_heads = 2, .head_dim = 21}, 40, Values::kPeaked};
+  if (name.starts_with("channels-"))
+    return {{.num_layers = 1, .num_kv_heads = 2, .head_dim = 21}, 40, Values::kChannels};
   if (name.starts_with("segments-"))
     return {{.num_layers = 1, .num_kv_heads = 2, .head_dim = 64}, 600, Values::kPeaked};
   if (name.starts_with("turned-")) return {{.num_layers = 2, .num_kv_heads = 2, .head_dim = 8}, 9};
@@ -91,8 +97,10 @@ Ramp RampOf(const std::string& name) {
 KvLayerSet LayersOf(const std::string& name) {
   if (name.starts_with("chunks-")) return KvLayerSet::Both({0, 1});
   if (name.starts_with("wide-") || name.starts_with("peaked-")) return KvLayerSet::Both({0});
-  if (name.starts_with("segments-")) return KvLayerSet{.keys = {0}};
   if (name.starts_with("turned-")) return KvLayerSet::Both({0, 1});
+  if (name.starts_with("segments-") || name.starts_with("channels-")) {
+    return KvLayerSet{.keys = {0}};
+  }
   if (!name.starts_with("apart-")) return KvLayerSet::Both({0, 2});
   return name.find("key_norm") == std::string::npos ? KvLayerSet{.keys = {1}, .values = {0, 1}}
                                                     : KvLayerSet{.values = {1}};
@@ -132,7 +140,7 @@ TEST(GoldenFrameTest, EveryFrameOfVersion2IsWrittenAndReadAsBefore) {
     ExpectSameFrame(*read, *frame);
     ++num_frames;
   }
-  EXPECT_EQ(num_frames, 75);
+  EXPECT_EQ(num_frames, 76);
 }
 
 }  // namespace

@@ -58,6 +58,13 @@ def peaked(num_layers, num_heads, head_dim, num_tokens):
     return np.where(step == 0, 4, (step % 5 - 2) / 4).astype(np.float32)
 
 
+def channels(num_heads, head_dim, num_tokens):
+    """One layer whose channels have means of their own: what tables by channel are for."""
+    _, _, token, head, dim = np.indices((2, 1, num_tokens, num_heads, head_dim))
+    mean = (13 * dim + 11 * head) % 13 - 6
+    return ((mean + token * (dim + 1) % 3 - 1) / 4).astype(np.float32)
+
+
 def varint(value):
     out = b""
     while value >= 0x80:
@@ -232,8 +239,8 @@ def treat(x, half, layer, positions, codec, facts):
     return x
 
 
-def entropy_code(codes, codec, head_dim):
-    """What a piece's codes, rows one after another, become on the wire."""
+def entropy_code(codes, codec, num_heads, head_dim):
+    """What a piece's codes, [tokens, H] rows, become on the wire."""
     if codec.get("entropy") is None:
         return codes
     on_symbol = codec["scheme"] in INTEGERS
@@ -243,7 +250,7 @@ def entropy_code(codes, codec, head_dim):
     symbols = (string.reshape(len(rows), head_dim, bits) << np.arange(bits)).sum(axis=-1)
     if on_symbol:
         symbols = (symbols + 2 ** (bits - 1)) % 2**bits
-    return rans.code_rows(symbols, bits, on_symbol, codes)
+    return rans.code_rows(symbols.reshape(-1, num_heads * head_dim), bits, on_symbol, codes)
 
 
 def tensor_codecs(codec, num_layers):
@@ -483,7 +490,8 @@ def frame(cache, key_layers, value_layers, codec, chunk_bytes=1 << 20, facts=Non
     for sequence, chunk in enumerate(slices(blocks, len(positions), chunk_bytes, group_tokens)):
         message = uint(1, sequence) + (delimited(2, header) if sequence == 0 else b"")
         for layer, half, first, count, plain, scales in chunk:
-            codes = entropy_code(plain, codec | {"scheme": table[half][layer]["scheme"]}, head_dim)
+            own = codec | {"scheme": table[half][layer]["scheme"]}
+            codes = entropy_code(plain, own, num_heads, head_dim)
             fields = uint(1, layer) + uint(2, half) + uint(3, first) + uint(4, count)
             message += delimited(3, fields + delimited(5, codes) + delimited(6, scales))
             digest.update(
@@ -589,6 +597,8 @@ def write_entropy_coded(folder, int8):
     codec = coded | {"scheme": "int2_absmax"}
     cache = peaked(1, 2, 64, 600)
     write(folder / f"segments-{codec_text(codec)}.hex", frame(cache, [0], [], codec))
+    codec = coded | {"scheme": "int4"}
+    write(folder / f"channels-{codec_text(codec)}.hex", frame(channels(2, 21, 40), [0], [], codec))
 
 
 def write(path, messages):

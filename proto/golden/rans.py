@@ -21,7 +21,8 @@ def encode(symbols, tables, table_of, lanes):
     stream = b""
     for i in reversed(range(len(symbols))):
         table = tables[table_of[i]]
-        start, frequency = sum(table[: symbols[i]]), table[symbols[i]]
+        frequency = table[symbols[i]]
+        start = sum(table[: symbols[i]])
         x = states[i % lanes]
         if x >= frequency << 32 - BITS:
             stream += (x % 2**16).to_bytes(2, "little")
@@ -75,22 +76,59 @@ def family(num_symbols, on_symbol):
     return tables, np.array([[cost(f) for f in frequencies] for frequencies in tables])
 
 
-def code_rows(rows, bits, on_symbol, packed):
-    """The coded form of codes as symbols [rows, D]; `packed` are the same codes as bytes."""
-    tables, costs = family(2**bits, on_symbol)
-    segment_rows = max(65536 // rows.shape[1], 1)
-    row_bytes = len(packed) // len(rows)
+def best_table(counts, num_symbols, on_symbol):
+    """The number of the table of least cost, and that cost."""
+    totals = family(num_symbols, on_symbol)[1] @ counts
+    return int(np.argmin(totals)) + 1, int(totals.min())
+
+
+def shift_of(counts):
+    """How far a channel's middle is from the alphabet's: its lower median."""
+    median = int(np.argmax(2 * np.cumsum(counts) >= counts.sum()))
+    return (median - len(counts) // 2) % len(counts)
+
+
+def channel_tables(symbols, num_symbols, on_symbol):
+    """[channels] of (table, shift) for symbols [tokens, channels], and the cost with the list."""
+    chosen, cost = [], 0
+    for channel in symbols.T:
+        counts = np.bincount(channel, minlength=num_symbols)
+        shift = shift_of(counts)
+        number, own = best_table(np.roll(counts, -shift), num_symbols, on_symbol)
+        chosen.append((number, shift))
+        cost += own + (16 << 12)
+    return chosen, cost
+
+
+def code_segment(symbols, bits, on_symbol, stored):
+    """One segment of symbols [tokens, channels]; `stored` are the same codes as bytes."""
+    num_symbols = 2**bits
+    tables = family(num_symbols, on_symbol)[0]
+    flat = symbols.reshape(-1)
+    lanes = 1 if len(flat) < 4096 else 8 if len(flat) < 32768 else 32
+    number, cost = best_table(np.bincount(flat, minlength=num_symbols), num_symbols, on_symbol)
+    head, table_of = bytes([number]), [number - 1] * len(flat)
+    if bits <= 4 and len(symbols) >= 8:
+        chosen, channel_cost = channel_tables(symbols, num_symbols, on_symbol)
+        if channel_cost < cost:
+            head = bytes([129]) + bytes(byte for pair in chosen for byte in pair)
+            table_of = [number - 1 for number, _ in chosen] * len(symbols)
+            shifts = np.array([shift for _, shift in chosen])
+            flat = ((symbols - shifts) % num_symbols).reshape(-1)
+    segment = head + encode(flat.tolist(), tables, table_of, lanes)
+    return segment if len(segment) <= len(stored) else b"\0" + stored
+
+
+def code_rows(symbols, bits, on_symbol, packed):
+    """The coded form of codes as symbols [tokens, H D]; `packed` are the same codes as bytes."""
+    segment_tokens = 65536 // symbols.shape[1]
+    token_bytes = len(packed) // len(symbols)
     coded = b""
-    for first in range(0, len(rows), segment_rows):
-        symbols = rows[first : first + segment_rows].reshape(-1)
-        counts = np.bincount(symbols, minlength=2**bits)
-        number = int(np.argmin(costs @ counts)) + 1
-        lanes = 1 if len(symbols) < 4096 else 8 if len(symbols) < 32768 else 32
-        stream = encode(symbols.tolist(), [tables[number - 1]], [0] * len(symbols), lanes)
-        stored = packed[first * row_bytes : (first + segment_rows) * row_bytes]
-        segment = bytes([number]) + stream if len(stream) < len(stored) else b"\0" + stored
-        last = first + segment_rows >= len(rows)
-        coded += segment if last else len(segment).to_bytes(4, "little") + segment
+    for first in range(0, len(symbols), segment_tokens):
+        last = first + segment_tokens
+        stored = packed[first * token_bytes : last * token_bytes]
+        segment = code_segment(symbols[first:last], bits, on_symbol, stored)
+        coded += segment if last >= len(symbols) else len(segment).to_bytes(4, "little") + segment
     return coded
 
 
