@@ -228,7 +228,9 @@ TEST_F(ReceiverServiceTest, EveryCodecThatIsListedGivesAnAnswer) {
                                       reply.bytes().indices() + reply.bytes().header())
         << codec;
     const uint64_t budget = CodecSpec::Parse(codec)->budget_bytes;
-    if (budget > 0) EXPECT_LE(reply.bytes().tx(), budget) << codec;
+    if (budget > 0) {
+      EXPECT_LE(reply.bytes().tx(), budget) << codec;
+    }
   }
 }
 
