@@ -75,7 +75,7 @@ TEST_F(RecipeTest, AScheduleIsTheListsOfTheCodecsText) {
 }
 
 TEST_F(RecipeTest, EveryRecipeOfCodecsLoads) {
-  for (const char* name : {"schemes", "selections", "mixed", "budgets"}) {
+  for (const char* name : {"schemes", "selections", "mixed", "budgets", "budgets_weighted"}) {
     absl::StatusOr<Recipe> recipe = Recipe::Load(*ProjectFolder() / "experiments" / "recipes" /
                                                  absl::StrCat("codec_", name, ".yaml"));
     ASSERT_TRUE(recipe.ok()) << recipe.status();
