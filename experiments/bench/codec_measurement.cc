@@ -98,7 +98,8 @@ double CodecMeasurement::BitsPerValue() const {
                          : 8.0 * static_cast<double>(bytes.tx) / static_cast<double>(num_values);
 }
 
-absl::Status MeasureCodec(const KvCacheView& cache, CodecMeasurement& sums) {
+absl::Status MeasureCodec(const KvCacheView& cache, CodecMeasurement& sums,
+                          const CodecContext& context) {
   std::vector<int32_t> layers(cache.layout.num_layers);
   std::iota(layers.begin(), layers.end(), 0);
   const KvLayerSet every = KvLayerSet::Both(layers);
@@ -106,14 +107,14 @@ absl::Status MeasureCodec(const KvCacheView& cache, CodecMeasurement& sums) {
   double decode_seconds = encode_seconds;
   for (int repetition = 0; repetition < kRepetitions; ++repetition) {
     Clock::time_point start = Clock::now();
-    ASSIGN_OR_RETURN(const KvFrame frame, EncodeCache(cache, every, sums.codec));
+    ASSIGN_OR_RETURN(const KvFrame frame, EncodeCache(cache, every, sums.codec, context));
     ASSIGN_OR_RETURN(const auto messages, WriteFrame(frame, kDefaultChunkBytes));
     encode_seconds = std::min(encode_seconds, SecondsSince(start));
     const Target target(cache.layout, frame.positions.size());
     WireBytes bytes;
     start = Clock::now();
     ASSIGN_OR_RETURN(const KvFrame read, ReadMessages(frame, messages, bytes));
-    RETURN_IF_ERROR(DecodeCache(read, target.view()));
+    RETURN_IF_ERROR(DecodeCache(read, target.view(), context));
     decode_seconds = std::min(decode_seconds, SecondsSince(start));
     if (repetition + 1 < kRepetitions) continue;
     sums.bytes += bytes;

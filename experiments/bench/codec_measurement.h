@@ -38,7 +38,8 @@ struct CodecMeasurement {
 
 // Sends all planes of `cache`, which lies on the CPU, through the codec and the wire's messages,
 // and adds what that took. An error of the codec (a value out of a format's range) is returned and
-// leaves `sums` as they were.
-absl::Status MeasureCodec(const KvCacheView& cache, CodecMeasurement& sums);
+// leaves `sums` as they were. `context`: as EncodeCache's.
+absl::Status MeasureCodec(const KvCacheView& cache, CodecMeasurement& sums,
+                          const CodecContext& context = {});
 
 }  // namespace qc2c

@@ -10,6 +10,9 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/files.h"
 #include "common/base/status_macros.h"
+#include "common/model/key_rotation.h"
+#include "common/model/projection_biases.h"
+#include "common/serving/channel_means_file.h"
 #include "experiments/bench/codec_report.h"
 #include "experiments/bench/question_caches.h"
 #include "experiments/commands.h"
@@ -26,6 +29,7 @@ struct CodecFlags {
   std::string format;
   uint64_t limit = 64;
   std::vector<std::string> codecs;
+  std::vector<std::string> calibrations;
   bool markdown = false;
   std::string out;
 };
@@ -52,6 +56,17 @@ absl::StatusOr<PromptFormat> FormatFor(const std::string& name, const Question& 
   return PromptFormat::Load(path);
 }
 
+absl::StatusOr<ModelFacts> FactsOf(const LanguageModel& model,
+                                   const std::vector<std::string>& calibrations) {
+  const ModelConfig& config = model.model.config();
+  ModelFacts facts = {.rotation = KeyRotationOf(config),
+                      .biases = ProjectionBiasesOf(model.model),
+                      .calibrations = {}};
+  ASSIGN_OR_RETURN(facts.calibrations,
+                   LoadChannelMeansFiles(calibrations, model.model.fingerprint(), config.Layout()));
+  return facts;
+}
+
 absl::Status WriteJsonLines(const std::string& path, const std::vector<CodecResult>& results) {
   std::string lines;
   for (const CodecResult& result : results) absl::StrAppend(&lines, CodecJson(result).dump(), "\n");
@@ -72,12 +87,13 @@ absl::Status BenchCodec(CodecFlags flags) {
                    LoadQuestions(flags.questions, flags.limit));
   ASSIGN_OR_RETURN(const PromptFormat format, FormatFor(flags.format, questions.front()));
   ASSIGN_OR_RETURN(const LanguageModel model, LanguageModel::Load(flags.model, options));
+  ASSIGN_OR_RETURN(const ModelFacts facts, FactsOf(model, flags.calibrations));
   int64_t num_tokens = 0;
   RETURN_IF_ERROR(VisitCaches(model, format, questions, [&](const KvCacheView& cache) {
     num_tokens += cache.num_tokens;
     for (CodecResult& result : results) {
       if (StopRequested()) return absl::CancelledError("stopped");
-      if (result.refused.ok()) result.refused = MeasureCodec(cache, result.sums);
+      if (result.refused.ok()) result.refused = MeasureCodec(cache, result.sums, {&facts, {}});
     }
     return absl::OkStatus();
   }));
@@ -112,6 +128,10 @@ void AddBenchCommand(CLI::App& app) {
   command
       ->add_option("--codec", flags->codecs,
                    "once for each codec; default: every scheme and axis, with every entropy coder")
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  command
+      ->add_option("--calibration", flags->calibrations,
+                   "a file of channel means for codecs with mean=calibrated; repeatable")
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   command->add_flag("--markdown", flags->markdown, "print the table as Markdown");
   command->add_option("--out", flags->out, "a file for JSON lines, an object a codec");
