@@ -75,6 +75,10 @@ absl::Status CheckFolders(const Pair& models) {
           absl::StrCat("pair ", models.name, ": no folder ", folder.string()));
     }
   }
+  if (!models.codebook.empty() && !std::filesystem::is_regular_file(models.codebook)) {
+    return absl::NotFoundError(
+        absl::StrCat("pair ", models.name, ": no codebook ", models.codebook.string()));
+  }
   return absl::OkStatus();
 }
 
@@ -96,6 +100,9 @@ absl::StatusOr<std::unique_ptr<DaemonPair>> DaemonPair::Start(const DaemonPairOp
   std::vector<std::string> common = {"--device",    options.device, "--dtype",
                                      options.dtype, "--threads",    absl::StrCat(options.threads),
                                      "--metrics",   "127.0.0.1:0"};
+  if (!options.models.codebook.empty()) {
+    common.insert(common.end(), {"--codebook", options.models.codebook});
+  }
   if (options.max_batch_size > 0) {
     // Room for so many prompts of the usual length.
     constexpr int kTokensAPrompt = 256;

@@ -4,6 +4,7 @@
 //   qc2c ask --receiver ADDR TEXT                one question
 //   qc2c eval --receiver ADDR --recipe FILE      a recipe against running daemons
 //   qc2c inspect model DIR                       what a model, a fuser or a frame holds
+//   qc2c calibrate --sharer DIR ...              the codebook of the scheme klt for a pair
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <iostream>
@@ -13,6 +14,7 @@
 #include "absl/strings/str_join.h"
 #include "common/rpc/exit_code.h"
 #include "experiments/bench/command.h"
+#include "experiments/calibrate/command.h"
 #include "experiments/commands.h"
 #include "experiments/flag_file.h"
 #include "experiments/inspect/command.h"
@@ -37,7 +39,7 @@ int Run(const std::vector<std::string>& typed, const std::string& command_line) 
   app.footer(
       "ask, eval, demo, report, plot and fetch also take --config FILE: a YAML map of their "
       "flags.");
-  absl::Status inspected, averaged, trained, measured;
+  absl::Status inspected, averaged, trained, measured, calibrated;
   qc2c::AddDemoCommand(app, command_line);
   qc2c::AddRealCommand(app, command_line);
   qc2c::AddAskCommand(app);
@@ -48,6 +50,7 @@ int Run(const std::vector<std::string>& typed, const std::string& command_line) 
   qc2c::AddBenchCommand(app);
   qc2c::AddInspectCommand(app, &inspected);
   qc2c::AddMeansCommand(app, &averaged);
+  qc2c::AddCalibrateCommand(app, &calibrated);
   qc2c::AddTrainCommand(app, qc2c::StopRequested, &trained);
   qc2c::AddSensitivityCommand(app, &measured);
   absl::StatusOr<std::vector<std::string>> arguments = typed;
@@ -60,6 +63,7 @@ int Run(const std::vector<std::string>& typed, const std::string& command_line) 
     qc2c::ExitUnlessOk("means", averaged);
     qc2c::ExitUnlessOk("train", trained);
     qc2c::ExitUnlessOk("sensitivity", measured);
+    qc2c::ExitUnlessOk("calibrate", calibrated);
   } catch (const CLI::RuntimeError& e) {
     return e.get_exit_code();
   } catch (const CLI::ParseError& e) {

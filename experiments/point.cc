@@ -161,6 +161,12 @@ void AddTreatment(const TreatmentSpec& treatment, nlohmann::ordered_json& json) 
 nlohmann::ordered_json CodecToJson(const CodecSpec& codec) {
   nlohmann::ordered_json json;
   json["scheme"] = SchemeName(codec.scheme);
+  if (codec.klt) {
+    if (codec.klt->codebook != 0) json["codebook"] = HashText(codec.klt->codebook);
+    if (codec.klt->level) json["level"] = *codec.klt->level;
+    if (codec.klt->budget_bytes != 0) json["budget_bytes"] = codec.klt->budget_bytes;
+    return json;
+  }
   if (codec.axis != Axis::kNone) {
     json["axis"] = AxisName(codec.axis);
     json["scale"] = ScaleTypeName(codec.scale_type);

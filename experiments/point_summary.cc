@@ -82,6 +82,21 @@ PairedCounts CountPairs(const std::vector<Prediction>& predictions,
   return counts;
 }
 
+// The mean divergence of the option distributions from the reference's; null where there are none.
+Json MeanDivergence(const std::vector<Prediction>& predictions,
+                    const std::vector<Prediction>& reference) {
+  std::unordered_map<std::string, const std::vector<double>*> scores;
+  for (const Prediction& p : reference) scores[p.id] = &p.option_scores;
+  std::vector<double> divergences;
+  for (const Prediction& p : predictions) {
+    const auto found = scores.find(p.id);
+    if (found == scores.end() || p.option_scores.empty()) continue;
+    if (found->second->size() != p.option_scores.size()) continue;
+    divergences.push_back(KlDivergence(*found->second, p.option_scores));
+  }
+  return divergences.empty() ? Json(nullptr) : Json(Mean(divergences));
+}
+
 Json ToJson(const Interval& interval) { return Json::array({interval.low, interval.high}); }
 
 }  // namespace
@@ -118,6 +133,8 @@ Json SummarizePoint(const Point& point, const std::string& dataset,
                    {"p_mcnemar", McNemarExactP(counts)},
                    {"diff", PairedDifference(counts)},
                    {"diff_ci95", ToJson(PairedDifferenceInterval(counts))}};
+  const Json divergence = MeanDivergence(predictions, reference->predictions);
+  if (!divergence.is_null()) row["versus"]["kl"] = divergence;
   return row;
 }
 

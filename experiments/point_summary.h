@@ -19,7 +19,8 @@ struct Reference {
 // One line. REQUIRES: `predictions` is not empty and complete. `reference` may be nullptr; pairs
 // are formed by id, over the ids that both have. Bytes are means a question; times are
 // milliseconds, stages means; latency_ms.wall is the run's time a question with all questions in
-// flight, latency_ms.p50 what one question took from its arrival at the receiver.
+// flight, latency_ms.p50 what one question took from its arrival at the receiver. versus.kl is the
+// mean divergence of the option distribution from the reference's, where options were scored.
 nlohmann::ordered_json SummarizePoint(const Point& point, const std::string& dataset,
                                       const std::vector<Prediction>& predictions,
                                       const Reference* reference);

@@ -98,21 +98,23 @@ absl::Status ReadTimes(const Json& json, Prediction& prediction) {
 }  // namespace
 
 Json Prediction::ToJson() const {
-  return {{"id", id},
-          {"pred", pred.has_value() ? Json(*pred) : Json(nullptr)},
-          {"gold", gold},
-          {"correct", correct},
-          {"output", output},
-          {"input_tokens", input_tokens},
-          {"gen_tokens", gen_tokens},
-          {"bytes_tx", bytes.tx()},
-          {"latency_ms", static_cast<double>(times.total_us()) / 1000},
-          {"kept_tokens", kept_tokens},
-          {"hint", hint},
-          {"bytes", BytesToJson(bytes)},
-          {"times_us", TimesToJson(times)},
-          {"wall_us", wall_us},
-          {"socket_bytes", socket_bytes.has_value() ? Json(*socket_bytes) : Json(nullptr)}};
+  Json json = {{"id", id},
+               {"pred", pred.has_value() ? Json(*pred) : Json(nullptr)},
+               {"gold", gold},
+               {"correct", correct},
+               {"output", output},
+               {"input_tokens", input_tokens},
+               {"gen_tokens", gen_tokens},
+               {"bytes_tx", bytes.tx()},
+               {"latency_ms", static_cast<double>(times.total_us()) / 1000},
+               {"kept_tokens", kept_tokens},
+               {"hint", hint},
+               {"bytes", BytesToJson(bytes)},
+               {"times_us", TimesToJson(times)},
+               {"wall_us", wall_us},
+               {"socket_bytes", socket_bytes.has_value() ? Json(*socket_bytes) : Json(nullptr)}};
+  if (!option_scores.empty()) json["option_scores"] = option_scores;
+  return json;
 }
 
 absl::StatusOr<Prediction> Prediction::FromJson(const Json& json) {
@@ -138,6 +140,12 @@ absl::StatusOr<Prediction> Prediction::FromJson(const Json& json) {
     prediction.socket_bytes = fields.Get<uint64_t>("socket_bytes");
   }
   RETURN_IF_ERROR(fields.status());
+  for (const Json& score : json.value("option_scores", Json::array())) {
+    if (!score.is_number()) {
+      return absl::InvalidArgumentError("field \"option_scores\" is not a list of numbers");
+    }
+    prediction.option_scores.push_back(score.get<double>());
+  }
   RETURN_IF_ERROR(ReadBytes(json.value("bytes", Json::object()), prediction));
   RETURN_IF_ERROR(ReadTimes(json.value("times_us", Json::object()), prediction));
   return prediction;

@@ -30,6 +30,8 @@ struct Prediction {
   v1::StageTimes times;  // as the receiver measured them
   uint64_t wall_us = 0;  // since the answer before it in the same session: their sum is the run's
                          // time, whatever number of questions is in flight
+  // One an option, in nats, a token's mean for loglikelihood; empty for answers in text.
+  std::vector<double> option_scores;
   std::optional<uint64_t> socket_bytes;  // the same for the socket's bytes, both ways, if metered
 
   nlohmann::ordered_json ToJson() const;

@@ -26,8 +26,10 @@ absl::StatusOr<Pair> ReadPair(const YAML::Node& node, const std::string& where,
   pair.receiver = RecipePath(folder, fields.Text("receiver"));
   pair.sharer = RecipePath(folder, fields.Text("sharer"));
   const std::string fuser = fields.TextOr("fuser", "");
+  const std::string codebook = fields.TextOr("codebook", "");
   RETURN_IF_ERROR(fields.Finish());
   if (!fuser.empty()) pair.fuser = RecipePath(folder, fuser);
+  if (!codebook.empty()) pair.codebook = RecipePath(folder, codebook);
   return pair;
 }
 

@@ -6,7 +6,8 @@
 //   note: "..."                       what a reader of the tables should know
 //   pairs:                            for `demo`, which starts the daemons; the first is the
 //   default
-//     - {name: qwen, receiver: DIR, sharer: DIR, fuser: DIR}    without a fuser: prefix points
+//     - {name: qwen, receiver: DIR, sharer: DIR, fuser: DIR}    without a fuser: prefix points;
+//       codebook: FILE for klt points
 //   datasets:
 //     - name: heldout_mc
 //       questions: FILE.jsonl
@@ -35,7 +36,8 @@ struct Pair {
   std::string name;
   std::filesystem::path receiver;
   std::filesystem::path sharer;
-  std::filesystem::path fuser;  // empty: none
+  std::filesystem::path fuser;     // empty: none
+  std::filesystem::path codebook;  // of the scheme klt, for both daemons; empty: none
 };
 
 struct Dataset {

@@ -44,7 +44,13 @@ std::string VersusCell(const Json& row) {
                          interval.at(0).get<double>(), interval.at(1).get<double>());
 }
 
+std::string DivergenceCell(const Json& row) {
+  if (!row.contains("versus") || !row.at("versus").contains("kl")) return "";
+  return absl::StrFormat("%.4f", row.at("versus").at("kl").get<double>());
+}
+
 constexpr size_t kVersusColumn = 3;
+constexpr size_t kDivergenceColumn = 4;
 
 TextTable TableOf(const std::vector<Json>& rows, const std::string& dataset) {
   using Align = TextTable::Align;
@@ -57,6 +63,7 @@ TextTable TableOf(const std::vector<Json>& rows, const std::string& dataset) {
                    {"n"},
                    {"accuracy [95 %]"},
                    {absl::StrCat("to ", versus, " [95 %]")},
+                   {absl::StrCat("KL to ", versus)},
                    {"bytes"},
                    {"payload"},
                    {"scales"},
@@ -75,11 +82,14 @@ TextTable TableOf(const std::vector<Json>& rows, const std::string& dataset) {
     };
     table.rows.push_back({row.at("point").get<std::string>(),
                           WithThousands(row.at("n").get<double>()), AccuracyCell(row),
-                          VersusCell(row), part("mean"), part("payload"), part("scales"),
-                          part("indices"), part("header"), part("socket"),
+                          VersusCell(row), DivergenceCell(row), part("mean"), part("payload"),
+                          part("scales"), part("indices"), part("header"), part("socket"),
                           absl::StrFormat("%.2f", latency.at("wall").get<double>()),
                           absl::StrFormat("%.1f", latency.at("p50").get<double>())});
   }
+  const bool has_divergence = std::ranges::any_of(
+      table.rows, [](const auto& cells) { return !cells[kDivergenceColumn].empty(); });
+  if (!has_divergence) table.Drop(kDivergenceColumn);
   if (versus.empty()) table.Drop(kVersusColumn);
   return table;
 }

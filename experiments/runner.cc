@@ -42,13 +42,17 @@ void Add(const v1::ByteCounts& bytes, v1::ByteCounts& total) {
   total.set_messages(total.messages() + bytes.messages());
 }
 
-Prediction MakePrediction(const Question& question, const Score& score,
+Prediction MakePrediction(const Question& question, const Score& score, v1::AnswerMethod method,
                           const v1::AnswerReply& reply) {
   Prediction prediction;
   prediction.id = question.id;
   prediction.pred = score.prediction;
   prediction.gold = question.answer;
   prediction.correct = score.correct;
+  for (const v1::OptionScore& option : reply.option_scores()) {
+    const double num_tokens = method == v1::ANSWER_METHOD_LOGITS ? 1 : option.num_tokens();
+    prediction.option_scores.push_back(option.log_probability() / num_tokens);
+  }
   prediction.output = reply.text();
   prediction.input_tokens = reply.num_input_tokens();
   prediction.gen_tokens = reply.num_generated_tokens();
@@ -184,7 +188,7 @@ absl::Status Runner::Record(Cell& cell, const Question& question, const v1::Answ
   }
   const AnswerFormat format = AnswerFormatOf(*cell.dataset, *cell.point);
   ASSIGN_OR_RETURN(const Score score, ScoreReply(question, format.method, format.extract, reply));
-  Prediction prediction = MakePrediction(question, score, reply);
+  Prediction prediction = MakePrediction(question, score, format.method, reply);
   const absl::Time now = absl::Now();
   prediction.wall_us = static_cast<uint64_t>(absl::ToInt64Microseconds(now - last_answer_));
   last_answer_ = now;

@@ -60,4 +60,21 @@ double Mean(const std::vector<double>& sample) {
   return std::accumulate(sample.begin(), sample.end(), 0.0) / static_cast<double>(sample.size());
 }
 
+double KlDivergence(const std::vector<double>& reference, const std::vector<double>& other) {
+  const auto log_sum = [](const std::vector<double>& scores) {
+    const double max = *std::max_element(scores.begin(), scores.end());
+    double sum = 0;
+    for (const double score : scores) sum += std::exp(score - max);
+    return max + std::log(sum);
+  };
+  const double reference_sum = log_sum(reference);
+  const double other_sum = log_sum(other);
+  double divergence = 0;
+  for (size_t i = 0; i < reference.size(); ++i) {
+    const double log_p = reference[i] - reference_sum;
+    divergence += std::exp(log_p) * (log_p - (other[i] - other_sum));
+  }
+  return divergence;
+}
+
 }  // namespace qc2c

@@ -36,6 +36,10 @@ Interval PairedDifferenceInterval(const PairedCounts& counts);
 // statistics (type 7 of Hyndman and Fan). REQUIRES: not empty, 0 <= fraction <= 1.
 double Percentile(std::vector<double> sample, double fraction);
 
+// Kullback-Leibler divergence of `other` from `reference`, in nats: distributions over the same
+// options given as scores, unnormalised log-probabilities. REQUIRES: equally many, at least one.
+double KlDivergence(const std::vector<double>& reference, const std::vector<double>& other);
+
 double Mean(const std::vector<double>& sample);  // REQUIRES: not empty
 
 }  // namespace qc2c

@@ -76,6 +76,13 @@ TEST(PairedDifferenceTest, NoDiscordantPairStillLeavesDoubt) {
   EXPECT_NEAR(interval.low, -interval.high, 1e-12);
 }
 
+TEST(KlDivergenceTest, ComparesNormalisedDistributions) {
+  // (1/2, 1/2) against (1/4, 3/4): ln 2 - ln 3 / 2, whatever the scores' common offset.
+  EXPECT_NEAR(KlDivergence({-7, -7}, {std::log(1.0), std::log(3.0)}),
+              std::log(2.0) - std::log(3.0) / 2, 1e-12);
+  EXPECT_NEAR(KlDivergence({-1000, -3, -5}, {-998, -1, -3}), 0, 1e-12);
+}
+
 TEST(PercentileTest, InterpolatesBetweenOrderStatistics) {
   EXPECT_DOUBLE_EQ(Percentile({4, 1, 3, 2}, 0.5), 2.5);
   EXPECT_DOUBLE_EQ(Percentile({4, 1, 3, 2}, 0.9), 3.7);

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "common/model/model.h"
 #include "receiver/answer_engine.h"
 #include "receiver/answer_state.h"
@@ -35,6 +36,10 @@ class AnswerBatch {
   void PlacePrefixes();
 
   void StartShare(AnswerState& question);
+  // The codebook of a klt codec, which fits what is read; fills in an id that the codec leaves
+  // open.
+  absl::StatusOr<const KltCodebook*> ChooseCodebook(const SharerReading& reading,
+                                                    CodecSpec& codec) const;
   void StartGenerate(AnswerState& question);
   void TakeText(AnswerState& question);
   // Puts the sharer's text into the prompt of MODE_TEXT and reads it anew.

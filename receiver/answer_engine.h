@@ -15,6 +15,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "common/codec/klt_codebooks.h"
 #include "common/codec/layer_set.h"
 #include "common/fuser/fuser.h"
 #include "common/obs/qc2c_metrics.h"
@@ -49,6 +50,7 @@ struct AnswerParts {
   const TokenPairing& pairing;
   SharerLink& sharer;
   Qc2cMetrics& metrics;
+  const KltCodebooks* codebooks = nullptr;  // nullptr: none
 };
 
 // Thread-safe.

@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
+#include "common/base/status_macros.h"
 #include "common/wire/peer_codecs.h"
 #include "receiver/answer_batch.h"
 #include "receiver/answer_request.h"
@@ -75,11 +76,17 @@ void AnswerBatch::StartShare(AnswerState& question) {
   absl::StatusOr<KvLayout> layout = LayoutFromProto(sharer.layout());
   if (!codec.ok()) return Fail(question, codec.status());
   if (!layout.ok()) return Fail(question, layout.status());
+  const KltCodebook* codebook = nullptr;
+  if (codec->klt) {
+    const absl::StatusOr<const KltCodebook*> chosen = ChooseCodebook(reading, *codec);
+    if (!chosen.ok()) return Fail(question, chosen.status());
+    codebook = *chosen;
+  }
   if (const absl::Status known = CheckSharerKnows(sharer, *codec); !known.ok()) {
     return Fail(question, known);
   }
-  question.expectation = {sharer.model_fingerprint(), *layout, *codec, reading.num_wanted(),
-                          layers_};
+  question.expectation = {sharer.model_fingerprint(), *layout, *codec,
+                          reading.num_wanted(),       layers_, codebook};
   v1::ShareRequest share;
   share.mutable_ids()->Assign(reading.ids.begin(), reading.ids.end());
   share.mutable_tokens()->Assign(reading.tokens.begin(), reading.tokens.end());
@@ -90,6 +97,28 @@ void AnswerBatch::StartShare(AnswerState& question) {
   share.set_question_id(request.question_id());
   question.cache_source = AnswerState::Source::kSharer;
   question.share = parts_.sharer.Share(share);
+}
+
+absl::StatusOr<const KltCodebook*> AnswerBatch::ChooseCodebook(const SharerReading& reading,
+                                                               CodecSpec& codec) const {
+  static const KltCodebooks kNone;
+  const KltCodebooks& codebooks = parts_.codebooks == nullptr ? kNone : *parts_.codebooks;
+  if (codec.klt->codebook == 0) {
+    const std::vector<uint64_t> ids = codebooks.ids();
+    if (ids.size() != 1) {
+      return absl::FailedPreconditionError(absl::StrCat(
+          "codec: klt names no codebook: this receiver has ", ids.size(), ", expected one"));
+    }
+    codec.klt->codebook = ids.front();
+  }
+  ASSIGN_OR_RETURN(const KltCodebook* codebook, codebooks.Get(codec.klt->codebook));
+  if (codebook->layers != layers_) {
+    return absl::FailedPreconditionError(
+        "codec: klt is for the open gates of a fuser: expected mode MODE_FUSED");
+  }
+  const std::vector<uint32_t> positions = reading.Positions();
+  RETURN_IF_ERROR(codebook->prompt_template.Match({reading.ids, positions}));
+  return codebook;
 }
 
 void AnswerBatch::StartGenerate(AnswerState& question) {

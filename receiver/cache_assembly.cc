@@ -50,8 +50,10 @@ absl::Status SharerCacheBuilder::SetRow(int64_t row, const KvFrame& frame,
                                         const std::vector<int32_t>& slots,
                                         const CodecContext& context) {
   const int64_t num_kept = static_cast<int64_t>(frame.positions.size());
-  const at::Tensor decoded =
-      at::zeros({data_.size(0), num_kept, layout_.num_kv_heads, layout_.head_dim}, data_.options());
+  // Frames of klt are decoded on the CPU.
+  at::Tensor decoded =
+      at::zeros({data_.size(0), num_kept, layout_.num_kv_heads, layout_.head_dim},
+                frame.codec.klt ? data_.options().device(at::kCPU) : data_.options());
   KvCacheView view{.layout = layout_,
                    .num_tokens = num_kept,
                    .dtype = CacheDType(decoded),
@@ -64,6 +66,7 @@ absl::Status SharerCacheBuilder::SetRow(int64_t row, const KvFrame& frame,
         plane.data_ptr(), plane.stride(0), plane.stride(1)};
   }
   RETURN_IF_ERROR(DecodeCache(frame, view, context));
+  decoded = decoded.to(data_.device());
   const std::vector<KvTensorId> sent = frame.layers.Tensors();
   for (size_t i = 0; i < tensors_.size(); ++i) {
     sent_[static_cast<int64_t>(i)][row] = std::ranges::find(sent, tensors_[i]) != sent.end();

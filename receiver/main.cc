@@ -6,6 +6,7 @@
 #include <chrono>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "common/base/hash.h"
 #include "common/base/status_macros.h"
@@ -31,6 +32,7 @@ struct ReceiverOptions {
   int64_t sharer_patience_ms = 30000;
   int64_t sharer_timeout_ms = 30000;
   int workers = 2;
+  std::vector<std::string> codebooks;  // files
 };
 
 absl::Status Run(const ReceiverOptions& options) {
@@ -55,10 +57,14 @@ absl::Status Run(const ReceiverOptions& options) {
       ChooseAlignment(options.alignment, options.fuser, language_model.Card(), sharer->card()));
   ASSIGN_OR_RETURN(const TokenPairing pairing,
                    TokenPairing::Create(language_model, sharer->card(), alignment));
+  ASSIGN_OR_RETURN(
+      const KltCodebooks codebooks,
+      LoadCodebooksOfPair(options.codebooks, fuser ? &*fuser : nullptr, sharer->card()));
   Metrics registry;
   Qc2cMetrics metrics(registry);
-  ReceiverService service({language_model, fuser ? &*fuser : nullptr, pairing, *sharer, metrics},
-                          options.daemon.Limits(), options.workers);
+  ReceiverService service(
+      {language_model, fuser ? &*fuser : nullptr, pairing, *sharer, metrics, &codebooks},
+      options.daemon.Limits(), options.workers);
   return Serve(options.daemon,
                {.program = "qc2c-receiver",
                 .service = {v1::Receiver::service_full_name(), &service},
@@ -70,7 +76,8 @@ absl::Status Run(const ReceiverOptions& options) {
                           {"sharer", sharer->card().model()},
                           {"fuser", fuser ? HashText(fuser->fingerprint()) : "none"},
                           {"alignment", std::string(AlignmentStrategyName(alignment))},
-                          {"codecs", SchemeNames()}},
+                          {"codecs", SchemeNames()},
+                          {"codebooks", codebooks.IdsText()}},
                 .stop_admitting = [&] { service.StopAdmitting(); },
                 .busy = [&] { return metrics.inflight.Value() > 0; }});
 }
@@ -107,5 +114,6 @@ int main(int argc, char** argv) {
   app.add_option("--workers", options.workers, "Batches under way at a time")
       ->capture_default_str()
       ->check(CLI::Range(1, 16));
+  qc2c::AddCodebookFlag(app, options.codebooks);
   return qc2c::RunProgram(app, argc, argv, [&] { return qc2c::Run(options); });
 }

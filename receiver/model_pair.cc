@@ -10,6 +10,7 @@
 #include "common/base/hash.h"
 #include "common/base/status_macros.h"
 #include "common/wire/frame_codec.h"
+#include "common/wire/peer_codecs.h"
 
 namespace qc2c {
 namespace {
@@ -106,6 +107,23 @@ absl::StatusOr<Fuser> LoadFuserOfPair(const std::filesystem::path& folder,
                                             receiver.model.options());
   if (!fuser.ok()) return AsFileError(fuser.status());
   return fuser;
+}
+
+absl::StatusOr<KltCodebooks> LoadCodebooksOfPair(const std::vector<std::string>& files,
+                                                 const Fuser* fuser, const v1::ModelCard& sharer) {
+  ASSIGN_OR_RETURN(KltCodebooks codebooks, KltCodebooks::Load(files, sharer.model_fingerprint()));
+  const uint64_t fingerprint = fuser == nullptr ? 0 : fuser->fingerprint();
+  for (const uint64_t id : codebooks.ids()) {
+    const KltCodebook& codebook = *codebooks.Find(id);
+    if (codebook.fuser_fingerprint != fingerprint) {
+      return absl::FailedPreconditionError(absl::StrCat(
+          "codebook ", HashText(id), ": made for fuser ", HashText(codebook.fuser_fingerprint),
+          ": this receiver's is ", fuser == nullptr ? "none" : HashText(fingerprint)));
+    }
+    RETURN_IF_ERROR(
+        CheckSharerKnows(sharer, CodecSpec::Klt({.codebook = id, .level = uint32_t{0}})));
+  }
+  return codebooks;
 }
 
 }  // namespace qc2c

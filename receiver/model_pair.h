@@ -4,9 +4,11 @@
 #include <cstdint>
 #include <filesystem>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "common/codec/klt_codebooks.h"
 #include "common/fuser/fuser.h"
 #include "common/serving/language_model.h"
 #include "common/text/alignment.h"
@@ -35,5 +37,10 @@ absl::Status CheckFuserPair(const std::filesystem::path& folder, const v1::Model
 // Fuser::Load; a bad file is DATA_LOSS.
 absl::StatusOr<Fuser> LoadFuserOfPair(const std::filesystem::path& folder,
                                       const LanguageModel& receiver, const v1::ModelCard& sharer);
+
+// The codebooks of this sharer and this fuser. Errors as KltCodebooks::Load; FAILED_PRECONDITION
+// for one of another fuser, or one that the sharer does not hold too.
+absl::StatusOr<KltCodebooks> LoadCodebooksOfPair(const std::vector<std::string>& files,
+                                                 const Fuser* fuser, const v1::ModelCard& sharer);
 
 }  // namespace qc2c

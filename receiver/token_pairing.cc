@@ -1,6 +1,7 @@
 #include "receiver/token_pairing.h"
 
 #include <algorithm>
+#include <numeric>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -10,6 +11,13 @@
 #include "common/text/text_files.h"
 
 namespace qc2c {
+
+std::vector<uint32_t> SharerReading::Positions() const {
+  if (!tokens.empty()) return tokens;
+  std::vector<uint32_t> all(ids.size());
+  std::iota(all.begin(), all.end(), 0);
+  return all;
+}
 
 SharerReading ReadingOf(const AlignedTokens& aligned) {
   SharerReading reading;

@@ -24,6 +24,8 @@ struct SharerReading {
   // Receiver token i (MODE_PREFIX: place i of the prefix) takes wanted token slots[i]; -1: none.
   std::vector<int32_t> slots;
 
+  // Of the wanted tokens, indices into ids.
+  std::vector<uint32_t> Positions() const;
   uint32_t num_wanted() const {
     return static_cast<uint32_t>(tokens.empty() ? ids.size() : tokens.size());
   }

@@ -8,6 +8,7 @@
 
 #include "common/base/hash.h"
 #include "common/base/status_macros.h"
+#include "common/codec/klt_codebooks.h"
 #include "common/obs/metrics.h"
 #include "common/obs/qc2c_metrics.h"
 #include "common/rpc/stop_signals.h"
@@ -40,6 +41,7 @@ std::string IdsOf(const WeightsById& weights) {
 struct CodecFiles {
   std::vector<std::string> sensitivity;
   std::vector<std::string> calibration;
+  std::vector<std::string> codebooks;
 };
 
 absl::Status Run(const DaemonOptions& options, uint32_t chunk_bytes, const CodecFiles& files) {
@@ -51,10 +53,16 @@ absl::Status Run(const DaemonOptions& options, uint32_t chunk_bytes, const Codec
   ASSIGN_OR_RETURN(std::vector<ChannelMeans> calibrations,
                    LoadChannelMeansFiles(files.calibration, language_model.model.fingerprint(),
                                          language_model.model.config().Layout()));
+  ASSIGN_OR_RETURN(KltCodebooks codebooks,
+                   KltCodebooks::Load(files.codebooks, language_model.model.fingerprint()));
+  const std::string weight_ids = IdsOf(weights);
+  const std::string codebook_ids = codebooks.IdsText();
   Metrics registry;
   Qc2cMetrics metrics(registry);
   SharerService service(language_model, metrics, options.Limits(), chunk_bytes,
-                        {.weights = weights, .calibrations = std::move(calibrations)});
+                        {.weights = weights,
+                         .calibrations = std::move(calibrations),
+                         .codebooks = std::move(codebooks)});
   return Serve(options, {.program = "qc2c-sharer",
                          .service = {v1::Sharer::service_full_name(), &service},
                          .metrics = registry,
@@ -63,7 +71,8 @@ absl::Status Run(const DaemonOptions& options, uint32_t chunk_bytes, const Codec
                                    {"device", options.device},
                                    {"dtype", options.dtype},
                                    {"codecs", SchemeNames()},
-                                   {"weights", weights.empty() ? "none" : IdsOf(weights)}},
+                                   {"weights", weight_ids.empty() ? "none" : weight_ids},
+                                   {"codebooks", codebook_ids}},
                          .stop_admitting = [&] { service.StopAdmitting(); },
                          .busy = [&] { return metrics.inflight.Value() > 0; }});
 }
@@ -88,5 +97,6 @@ int main(int argc, char** argv) {
   app.add_option(
       "--calibration", files.calibration,
       "A file of channel means for codecs with mean=calibrated (qc2c means); repeatable");
+  qc2c::AddCodebookFlag(app, files.codebooks);
   return qc2c::RunProgram(app, argc, argv, [&] { return qc2c::Run(options, chunk_bytes, files); });
 }

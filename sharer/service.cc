@@ -68,7 +68,7 @@ SharerService::SharerService(const LanguageModel& language_model, Qc2cMetrics& m
     : language_model_(language_model),
       metrics_(metrics),
       chunk_bytes_(chunk_bytes),
-      weights_(std::move(holdings.weights)),
+      files_{std::move(holdings.weights), std::move(holdings.codebooks)},
       share_engine_(language_model, metrics, limits, std::move(holdings.calibrations)),
       text_generator_(language_model, limits) {}
 
@@ -87,6 +87,7 @@ grpc::ServerUnaryReactor* SharerService::Describe(grpc::CallbackServerContext* c
   for (const ChannelMeans& means : share_engine_.facts().calibrations) {
     card->add_calibrations(means.id);
   }
+  for (const uint64_t id : files_.codebooks.ids()) card->add_codebooks(id);
   absl::Status status;
   if (request->with_tokenizer()) {
     absl::StatusOr<TextFiles> files = TextFiles::Load(language_model_.folder);
@@ -129,7 +130,7 @@ absl::Status SharerService::StartShare(const grpc::ByteBuffer& request,
                                        const std::shared_ptr<RawStreamWriter>& writer) {
   v1::ShareRequest share;
   RETURN_IF_ERROR(ParseMessage(request, &share));
-  ASSIGN_OR_RETURN(ShareJob job, MakeShareJob(language_model_, weights_, share, chunk_bytes_));
+  ASSIGN_OR_RETURN(ShareJob job, MakeShareJob(language_model_, files_, share, chunk_bytes_));
   record->codec = job.codec.ToString();
   record->request.Note("question_id", share.question_id());
   record->request.Note("codec", record->codec);

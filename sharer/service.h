@@ -22,6 +22,7 @@ namespace qc2c {
 struct CodecHoldings {
   WeightsById weights;                     // what a budget may name
   std::vector<ChannelMeans> calibrations;  // of the model's own layout
+  KltCodebooks codebooks;                  // of this sharer
 };
 
 class SharerService final
@@ -58,7 +59,7 @@ class SharerService final
   const LanguageModel& language_model_;
   Qc2cMetrics& metrics_;
   const uint32_t chunk_bytes_;
-  const WeightsById weights_;
+  const HeldFiles files_;
   ShareEngine share_engine_;
   TextGenerator text_generator_;
 };

@@ -13,6 +13,7 @@
 #include "common/model/model.h"
 #include "common/model/projection_biases.h"
 #include "common/wire/frame_codec.h"
+#include "sharer/calibrated_share.h"
 
 namespace qc2c {
 namespace {
@@ -78,8 +79,8 @@ TokenBatch Widened(const TokenBatch& tokens, int64_t max_positions) {
 
 }  // namespace
 
-absl::StatusOr<ShareJob> MakeShareJob(const LanguageModel& language_model,
-                                      const WeightsById& weights, const v1::ShareRequest& request,
+absl::StatusOr<ShareJob> MakeShareJob(const LanguageModel& language_model, const HeldFiles& files,
+                                      const v1::ShareRequest& request,
                                       uint32_t default_chunk_bytes) {
   const uint64_t fingerprint = language_model.model.fingerprint();
   if (request.model_fingerprint() != 0 && request.model_fingerprint() != fingerprint) {
@@ -91,11 +92,11 @@ absl::StatusOr<ShareJob> MakeShareJob(const LanguageModel& language_model,
   ShareJob job;
   ASSIGN_OR_RETURN(job.codec, CodecFromProto(request.codec()));
   if (job.codec.weights != 0) {
-    const auto found = weights.find(job.codec.weights);
-    if (found == weights.end()) {
-      return absl::FailedPreconditionError(
-          absl::StrCat("codec: weights is ", HashText(job.codec.weights), ": this sharer has ",
-                       weights.size(), " files of sensitivities (--sensitivity), not this one"));
+    const auto found = files.weights.find(job.codec.weights);
+    if (found == files.weights.end()) {
+      return absl::FailedPreconditionError(absl::StrCat(
+          "codec: weights is ", HashText(job.codec.weights), ": this sharer has ",
+          files.weights.size(), " files of sensitivities (--sensitivity), not this one"));
     }
     job.weights = &found->second;
   }
@@ -105,6 +106,9 @@ absl::StatusOr<ShareJob> MakeShareJob(const LanguageModel& language_model,
   job.layers = {.keys = {request.key_layers().begin(), request.key_layers().end()},
                 .values = {request.value_layers().begin(), request.value_layers().end()}};
   RETURN_IF_ERROR(job.layers.Validate(language_model.model.config().Layout()));
+  if (job.codec.klt) {
+    ASSIGN_OR_RETURN(job.codebook, CodebookFor(job, files.codebooks));
+  }
   job.chunk_bytes = request.chunk_bytes() != 0 ? request.chunk_bytes() : default_chunk_bytes;
   if (job.chunk_bytes < kMinChunkBytes || job.chunk_bytes > kMaxChunkBytes) {
     return absl::InvalidArgumentError(absl::StrCat(
@@ -175,6 +179,14 @@ void ShareEngine::Share(std::vector<ShareJob> batch) {
 absl::StatusOr<SharedCache> ShareEngine::Encode(const ShareJob& job, const KvCache& cache,
                                                 int64_t row) {
   const Clock::time_point start = Clock::now();
+  SharedCache shared;
+  if (job.codebook != nullptr) {
+    ASSIGN_OR_RETURN(KltMessage encoded, EncodeCalibrated(job, cache, row));
+    shared.messages.push_back(std::move(encoded.message));
+    shared.num_kept = encoded.num_kept;
+    shared.times.set_encode_us(MicrosecondsSince(start));
+    return shared;
+  }
   const KvLayout layout = language_model_.model.config().Layout();
   // All layers: a selection by norm reads more than is sent.
   std::vector<int32_t> layers(layout.num_layers);
@@ -197,7 +209,6 @@ absl::StatusOr<SharedCache> ShareEngine::Encode(const ShareJob& job, const KvCac
   ASSIGN_OR_RETURN(KvFrame frame, EncodeCache(view, job.layers, codec,
                                               {.facts = &facts_, .token_positions = positions}));
   frame.model_fingerprint = language_model_.model.fingerprint();
-  SharedCache shared;
   ASSIGN_OR_RETURN(shared.messages, WriteFrame(frame, job.chunk_bytes));
   shared.num_kept = static_cast<uint32_t>(frame.positions.size());
   shared.times.set_encode_us(MicrosecondsSince(start));

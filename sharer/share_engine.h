@@ -13,6 +13,7 @@
 #include "absl/status/statusor.h"
 #include "common/codec/budget.h"
 #include "common/codec/codec.h"
+#include "common/codec/klt_codebooks.h"
 #include "common/obs/qc2c_metrics.h"
 #include "common/serving/batch_queue.h"
 #include "common/serving/job.h"
@@ -31,11 +32,18 @@ struct SharedCache {
 // What the budgets of codecs may be weighted by: a file's id and what it says.
 using WeightsById = std::map<uint64_t, TensorWeights>;
 
+// What a codec may name, by id.
+struct HeldFiles {
+  WeightsById weights;
+  KltCodebooks codebooks;
+};
+
 struct ShareJob {
   std::vector<int32_t> ids;     // checked against the model
   std::vector<int64_t> tokens;  // indices into ids: whose cache is sent; empty: of all
   CodecSpec codec;
   const TensorWeights* weights = nullptr;  // of the codec's budget; null: all alike
+  const KltCodebook* codebook = nullptr;   // of the scheme klt
   KvLayerSet layers;
   uint32_t chunk_bytes = 0;
   std::function<bool()> cancelled;  // polled between stages
@@ -49,10 +57,10 @@ struct ShareJob {
 
 // Turns a request into a job without its callbacks. INVALID_ARGUMENT or FAILED_PRECONDITION naming
 // the field: ids empty, outside the vocabulary or beyond the context, tokens or layers not
-// ascending or not there, codec, weights that are not in `weights` (which outlives the job),
-// chunk_bytes, another model.
-absl::StatusOr<ShareJob> MakeShareJob(const LanguageModel& language_model,
-                                      const WeightsById& weights, const v1::ShareRequest& request,
+// ascending or not there, codec, chunk_bytes, another model, weights or a codebook that are not in
+// `files` (which outlives the job), or a codebook that the prompt or the layers do not fit.
+absl::StatusOr<ShareJob> MakeShareJob(const LanguageModel& language_model, const HeldFiles& files,
+                                      const v1::ShareRequest& request,
                                       uint32_t default_chunk_bytes);
 
 // Thread-safe. The language model and the metrics must outlive it.

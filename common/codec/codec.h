@@ -21,6 +21,8 @@
 
 namespace qc2c {
 
+struct KltCodebook;
+
 // One (layer, half) of a frame. Both spans borrow from KvFrame::data.
 struct KvBlock {
   int32_t layer = 0;
@@ -44,6 +46,10 @@ struct KvFrame {
   KvLayerSet layers;                // that are sent: none that codec.schedule does not send
   std::vector<KvBlock> blocks;      // one for each of layers.Tensors(), in this order
   std::vector<uint8_t> data;
+  // Of Scheme::kKlt, which has no blocks (klt.h encodes such frames): data is the coefficients'
+  // stream, then so many bytes of escapes.
+  uint32_t num_escape_bytes = 0;
+  const KltCodebook* codebook = nullptr;  // of kKlt; outlives the frame
 
   ByteSpan Codes(const KvBlock& block) const {
     return ByteSpan(data).subspan(block.codes_offset, block.codes_bytes);
@@ -84,7 +90,8 @@ absl::StatusOr<KvFrame> EncodeCache(const KvCacheView& cache, const KvLayerSet& 
 // be positions.size(), out.layout the frame's, and the planes of all its tensors present. Writes
 // on out.device, in out.dtype (dequantized in fp32, then rounded to nearest even). Safe on
 // untrusted frames: INVALID_ARGUMENT names what does not fit. `context` is the encoder's: its
-// token_positions are those of the frame's num_tokens, sent or not.
+// token_positions are those of the frame's num_tokens, sent or not. A frame of the scheme klt is
+// decoded on the CPU alone.
 absl::Status DecodeCache(const KvFrame& frame, const KvCacheView& out,
                          const CodecContext& context = {});
 

@@ -22,6 +22,7 @@ enum class Scheme : uint8_t {
   kInt2Lloyd = 11,   // four levels of Lloyd and Max
   kBinary = 12,
   kNf4 = 13,
+  kKlt = 14,  // calibrated transform: of whole frames, without a SchemeCoder
 };
 
 enum class Axis : uint8_t {

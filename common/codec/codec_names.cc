@@ -4,6 +4,7 @@
 namespace qc2c {
 
 std::string_view SchemeName(Scheme scheme) {
+  if (scheme == Scheme::kKlt) return "klt";
   const SchemeCoder* const coder = FindScheme(scheme);
   return coder == nullptr ? "unknown" : coder->name();
 }

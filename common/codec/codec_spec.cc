@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
 #include "common/codec/entropy.h"
+#include "common/codec/klt_spec.h"
 #include "common/codec/scheme_registry.h"
 #include "common/codec/spec_text.h"
 
@@ -30,7 +31,7 @@ std::string SchemeNames() {
   for (const RegisteredScheme& known : AllSchemes()) {
     absl::StrAppend(&names, names.empty() ? "" : ", ", std::string(known.coder->name()));
   }
-  return names;
+  return absl::StrCat(names, ", ", std::string(SchemeName(Scheme::kKlt)));
 }
 
 // The items of a comma-separated text; an empty item counts.
@@ -261,6 +262,7 @@ absl::StatusOr<CodecSpec> CodecSpec::Parse(std::string_view text) {
   const std::vector<std::string_view> items = SplitItems(text);
   const std::string_view name = items.front();
   const SchemeCoder* const coder = FindScheme(name);
+  if (name == SchemeName(Scheme::kKlt)) return ParseKlt(std::span(items).subspan(1));
   if (coder == nullptr) return Unexpected("scheme", name, SchemeNames());
   CodecSpec spec;
   spec.scheme = coder->scheme();
@@ -293,6 +295,7 @@ absl::StatusOr<CodecSpec> CodecSpec::Parse(std::string_view text) {
 }
 
 std::string CodecSpec::ToString() const {
+  if (klt) return KltToString(*klt);
   const CodecSpec defaults;
   std::string text(SchemeName(scheme));
   if (axis != Axis::kNone && axis != defaults.axis) {
@@ -336,6 +339,7 @@ CodecSpec CodecSpec::Of(int32_t layer, Half half) const {
 }
 
 absl::Status CodecSpec::Validate() const {
+  if (scheme == Scheme::kKlt || klt) return ValidateKlt(*this);
   const SchemeCoder* const coder = FindScheme(scheme);
   if (coder == nullptr) {
     return Unexpected("scheme", absl::StrCat(static_cast<int>(scheme)), SchemeNames());

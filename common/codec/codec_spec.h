@@ -35,6 +35,18 @@ std::string_view EntropyName(Entropy entropy);
 // How many tokens a selection keeps: a ratio in (0, 1] or a count of at least 1.
 using Keep = std::variant<float, uint32_t>;
 
+// What the scheme klt is told beside its name.
+struct KltChoice {
+  uint64_t codebook =
+      0;  // its id; 0: the only one that both sides hold, which the receiver fills in
+  // One of the two: an operating point of the codebook, or the best that is no larger on the wire,
+  // header and trailer included.
+  std::optional<uint32_t> level;
+  uint32_t budget_bytes = 0;
+
+  bool operator==(const KltChoice&) const = default;
+};
+
 struct CodecSpec {
   Scheme scheme = Scheme::kInt8;
   Axis axis = Axis::kPerToken;              // kNone for the float schemes
@@ -52,16 +64,18 @@ struct CodecSpec {
   // may get, and the selection (value_norm unless the text says another) the order of the tokens.
   uint64_t budget_bytes = 0;
   uint64_t weights = 0;  // with a budget: the id of a file of sensitivities (sensitivity.h); or 0
-  TreatmentSpec treatment;  // of the values before they are quantized
+  TreatmentSpec treatment;       // of the values before they are quantized
+  std::optional<KltChoice> klt;  // for Scheme::kKlt, which has none of the above; else absent
 
   static constexpr uint32_t kDefaultGroupSize = 32;
   static constexpr uint32_t kDefaultSinks = 4;
 
+  static CodecSpec Klt(const KltChoice& choice);
   // "SCHEME[,key=value]...": keys axis, group, scale, select, keep_ratio, keep_tokens,
   // keep_tokens_min, sinks, seed, entropy, keys, values, budget_bytes, weights and those of
   // treatment_spec.h, as on the command line. Defaults: axis per_token, group 32, scale fp16,
-  // select all, sinks 4, seed 0, entropy none. INVALID_ARGUMENT naming the key, the value and what
-  // was expected.
+  // select all, sinks 4, seed 0, entropy none. Of klt: codebook (16 hexadecimal digits),
+  // level, budget_bytes. INVALID_ARGUMENT naming the key, the value and what was expected.
   static absl::StatusOr<CodecSpec> Parse(std::string_view text);
   // The canonical text: Parse(ToString()) gives the same spec; equal specs give equal texts.
   std::string ToString() const;

@@ -1,4 +1,6 @@
+#include <algorithm>
 #include <numeric>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
@@ -6,6 +8,7 @@
 #include "common/codec/codec.h"
 #include "common/codec/device_codec.h"
 #include "common/codec/frame_layout.h"
+#include "common/codec/klt.h"
 #include "common/codec/scheme_registry.h"
 #include "common/codec/treatment.h"
 #include "common/codec/zero_point.h"
@@ -46,10 +49,20 @@ void DecodeOnCpu(const KvFrame& frame, const KvCacheView& out, const Treatment& 
   }
 }
 
+// The positions of the frame's tokens, sent or not.
+std::vector<uint32_t> PositionsOf(const KvFrame& frame, const CodecContext& context) {
+  std::vector<uint32_t> positions(context.token_positions.begin(), context.token_positions.end());
+  if (!positions.empty()) return positions;
+  positions.resize(std::min<size_t>(frame.num_tokens, KvLayout::kMaxTokens));
+  std::iota(positions.begin(), positions.end(), 0);
+  return positions;
+}
+
 }  // namespace
 
 absl::Status DecodeCache(const KvFrame& frame, const KvCacheView& out,
                          const CodecContext& context) {
+  if (frame.codec.klt) return DecodeKlt(frame, PositionsOf(frame, context), out);
   RETURN_IF_ERROR(CheckFrame(frame));
   RETURN_IF_ERROR(CheckTarget(frame, out));
   ASSIGN_OR_RETURN(const Treatment treatment,

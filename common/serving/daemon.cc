@@ -10,6 +10,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/time/time.h"
 #include "common/base/status_macros.h"
+#include "common/codec/codec_spec.h"
 #include "common/codec/scheme_registry.h"
 #include "common/obs/http_endpoint.h"
 #include "common/obs/log.h"
@@ -33,9 +34,9 @@ RemoteAccess AccessOf(const DaemonOptions& options) {
 std::string SchemeNames() {
   std::string names;
   for (const RegisteredScheme& scheme : AllSchemes()) {
-    absl::StrAppend(&names, names.empty() ? "" : ",", std::string(scheme.coder->name()));
+    absl::StrAppend(&names, std::string(scheme.coder->name()), ",");
   }
-  return names;
+  return absl::StrCat(names, std::string(SchemeName(Scheme::kKlt)));
 }
 
 absl::Status Serve(const DaemonOptions& options, const Serving& serving) {

@@ -46,16 +46,30 @@ class YamlConfig : public CLI::Config {
       if (app_.get_option_no_throw(absl::StrCat("--", item.name)) == nullptr) {
         throw CLI::ConversionError(absl::StrCat("--config: no flag is called '", item.name, "'"));
       }
-      if (!entry.second.IsScalar()) {
-        throw CLI::ConversionError(absl::StrCat("--config: '", item.name, "' must be one value"));
-      }
-      item.inputs = {entry.second.as<std::string>()};
+      item.inputs = Values(item.name, entry.second);
       items.push_back(std::move(item));
     }
     return items;
   }
 
  private:
+  // A list is for a flag that may be given more than once.
+  std::vector<std::string> Values(const std::string& name, const YAML::Node& node) const {
+    const bool may_repeat = app_.get_option_no_throw("--" + name)->get_items_expected_max() > 1;
+    if (node.IsScalar()) return {node.as<std::string>()};
+    if (!may_repeat || !node.IsSequence()) {
+      throw CLI::ConversionError(absl::StrCat("--config: '", name, "' must be one value"));
+    }
+    std::vector<std::string> values;
+    for (const auto& value : node) {
+      if (!value.IsScalar()) {
+        throw CLI::ConversionError(absl::StrCat("--config: '", name, "' must be a list of values"));
+      }
+      values.push_back(value.as<std::string>());
+    }
+    return values;
+  }
+
   const CLI::App& app_;
 };
 
@@ -118,6 +132,12 @@ void AddDaemonFlags(CLI::App& app, DaemonOptions& options) {
       ->capture_default_str()
       ->check(CLI::IsMember({"json", "text"}));
   UseYamlConfig(app);
+}
+
+void AddCodebookFlag(CLI::App& app, std::vector<std::string>& files) {
+  app.add_option("--codebook", files,
+                 "Codebook of the scheme klt, as `qc2c calibrate` writes it; may be repeated")
+      ->allow_extra_args(false);
 }
 
 void UseYamlConfig(CLI::App& app) {

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "common/model/model.h"
@@ -36,6 +37,9 @@ struct DaemonOptions {
 
 // Adds the flags above to `app`. `options` must outlive the parsing.
 void AddDaemonFlags(CLI::App& app, DaemonOptions& options);
+
+// --codebook FILE, which may be given more than once.
+void AddCodebookFlag(CLI::App& app, std::vector<std::string>& files);
 
 // Lets `--config FILE` of `app` be YAML: a flat map from flag names to values. Unknown keys are
 // refused by name; flags on the command line win.

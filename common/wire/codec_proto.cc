@@ -21,6 +21,7 @@ static_assert(static_cast<int>(Scheme::kInt2Absmax) == v1::SCHEME_INT2_ABSMAX);
 static_assert(static_cast<int>(Scheme::kInt2Lloyd) == v1::SCHEME_INT2_LLOYD);
 static_assert(static_cast<int>(Scheme::kBinary) == v1::SCHEME_BINARY);
 static_assert(static_cast<int>(Scheme::kNf4) == v1::SCHEME_NF4);
+static_assert(static_cast<int>(Scheme::kKlt) == v1::SCHEME_KLT);
 static_assert(static_cast<int>(Axis::kNone) == v1::AXIS_UNSPECIFIED);
 static_assert(static_cast<int>(Axis::kPerToken) == v1::AXIS_PER_TOKEN);
 static_assert(static_cast<int>(Axis::kPerHead) == v1::AXIS_PER_HEAD);
@@ -59,6 +60,28 @@ absl::Status CheckEnumerator(const char* field, int value, int min, int max) {
   if (value >= min && value <= max) return absl::OkStatus();
   return absl::InvalidArgumentError(
       absl::StrCat("codec.", field, " is ", value, ": expected ", min, " to ", max));
+}
+
+v1::Codec KltToProto(const KltChoice& choice) {
+  v1::Codec proto;
+  proto.set_scheme(v1::SCHEME_KLT);
+  proto.set_codebook(choice.codebook);
+  if (choice.level) proto.set_klt_level(*choice.level);
+  if (choice.budget_bytes != 0) proto.set_klt_budget_bytes(choice.budget_bytes);
+  return proto;
+}
+
+absl::StatusOr<CodecSpec> KltFromProto(const v1::Codec& proto) {
+  KltChoice choice{.codebook = proto.codebook()};
+  if (proto.has_klt_level()) choice.level = proto.klt_level();
+  if (proto.has_klt_budget_bytes()) choice.budget_bytes = proto.klt_budget_bytes();
+  const CodecSpec codec = CodecSpec::Klt(choice);
+  RETURN_IF_ERROR(codec.Validate());
+  v1::Codec known = proto;
+  known.DiscardUnknownFields();
+  if (known.SerializeAsString() == KltToProto(choice).SerializeAsString()) return codec;
+  return absl::InvalidArgumentError(
+      "codec: scheme is klt, which has codebook and klt_rate alone: expected no other field");
 }
 
 absl::StatusOr<int32_t> Dimension(const char* field, uint32_t value) {
@@ -137,6 +160,7 @@ absl::StatusOr<TreatmentSpec> TreatmentFromProto(const v1::Codec& proto) {
 }  // namespace
 
 v1::Codec CodecToProto(const CodecSpec& codec) {
+  if (codec.klt) return KltToProto(*codec.klt);
   v1::Codec proto;
   proto.set_scheme(static_cast<v1::Scheme>(codec.scheme));
   proto.set_axis(static_cast<v1::Axis>(codec.axis));
@@ -166,6 +190,7 @@ v1::Codec CodecToProto(const CodecSpec& codec) {
 }
 
 absl::StatusOr<CodecSpec> CodecFromProto(const v1::Codec& proto) {
+  if (proto.scheme() == v1::SCHEME_KLT) return KltFromProto(proto);
   RETURN_IF_ERROR(CheckEnumerator("scheme", proto.scheme(), v1::SCHEME_FP32, v1::Scheme_MAX));
   RETURN_IF_ERROR(CheckEnumerator("axis", proto.axis(), v1::AXIS_UNSPECIFIED, v1::Axis_MAX));
   RETURN_IF_ERROR(CheckEnumerator("scale_type", proto.scale_type(), v1::SCALE_TYPE_UNSPECIFIED,

@@ -61,10 +61,14 @@ absl::Status FieldReader::Finish() const {
 }
 
 bool FieldReader::TakeTag(uint32_t number, uint32_t wire_type) {
-  // All field numbers of this format are below 16, so that a tag is one byte.
-  if (!status_.ok() || offset_ == bytes_.size()) return false;
-  if (bytes_[offset_] != (number << 3 | wire_type)) return false;
-  ++offset_;
+  // All field numbers of this format are below 2^11, so that a tag is one byte or two.
+  if (!status_.ok()) return false;
+  const uint32_t tag = number << 3 | wire_type;
+  const size_t size = tag < 0x80 ? 1 : 2;
+  if (bytes_.size() - offset_ < size) return false;
+  const uint32_t low = size == 1 ? tag : (tag & 0x7f) | 0x80;
+  if (bytes_[offset_] != low || (size == 2 && bytes_[offset_ + 1] != tag >> 7)) return false;
+  offset_ += size;
   return true;
 }
 

@@ -10,6 +10,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "common/codec/codec.h"
+#include "common/codec/klt_codebook.h"
 #include "qc2c/v1/cache.pb.h"
 
 namespace qc2c {
@@ -64,6 +65,7 @@ struct FrameExpectation {
   CodecSpec codec;  // as asked for: with a budget, the header's codec is one that resolves it
   uint32_t num_tokens = 0;
   KvLayerSet layers;
+  const KltCodebook* codebook = nullptr;  // of the scheme klt; outlives the reader
 };
 
 // Assembles a frame from messages that nobody vouches for. Allocates no more than the expectation

@@ -8,40 +8,16 @@
 #include "common/codec/budget.h"
 #include "common/codec/entropy.h"
 #include "common/codec/frame_layout.h"
+#include "common/wire/canonical.h"
 #include "common/wire/chunk_view.h"
 #include "common/wire/field_reader.h"
 #include "common/wire/frame_checksum.h"
 #include "common/wire/frame_codec.h"
+#include "common/wire/klt_frame.h"
 #include "common/wire/position_list.h"
 
 namespace qc2c {
 namespace {
-
-template <typename Found, typename Expected>
-std::string Differs(const char* field, const Found& found, const Expected& expected) {
-  return absl::StrCat(field, " is ", found, ": expected ", expected);
-}
-
-// Parses a small message and refuses every spelling but the writer's: unknown or repeated fields,
-// another order, long varints and written defaults would all be lost in serializing it again.
-template <typename Message>
-absl::StatusOr<Message> ParseCanonical(ByteSpan bytes, size_t max_bytes, const char* name) {
-  if (bytes.size() > max_bytes) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(name, " has ", bytes.size(), " bytes: expected at most ", max_bytes));
-  }
-  Message message;
-  if (!message.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
-    return absl::InvalidArgumentError(absl::StrCat(name, ": does not parse"));
-  }
-  message.DiscardUnknownFields();
-  const std::string again = message.SerializeAsString();
-  if (!std::ranges::equal(AsBytes(again), bytes)) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(name, ": has unknown or repeated fields or is not in canonical form"));
-  }
-  return message;
-}
 
 // Another version has other fields, so that nothing but its number can be asked of it. The number
 // 0, a header that does not begin with one, is left to the checks of form and fields.
@@ -79,6 +55,7 @@ absl::StatusOr<uint64_t> DataBytes(const CodecSpec& codec, const KvLayout& layou
 }
 
 absl::Status CheckExpectation(const FrameExpectation& expected) {
+  if (expected.codec.klt) return CheckKltExpectation(expected);
   RETURN_IF_ERROR(expected.layout.Validate());
   RETURN_IF_ERROR(expected.codec.Validate());
   RETURN_IF_ERROR(expected.layers.Validate(expected.layout));
@@ -121,6 +98,7 @@ struct FrameReader::State {
       : expected(std::move(expectation)), status(CheckExpectation(expected)) {}
 
   absl::Status ReadChunk(const std::string& message);
+  absl::Status ReadKlt(const std::string& message);
   absl::Status ReadHeader(const v1::CacheHeader& header);
   absl::Status CheckHeader(const v1::CacheHeader& header) const;
   absl::Status CheckBudget(uint64_t num_bytes) const;
@@ -150,7 +128,21 @@ struct FrameReader::State {
   enum class Stage { kStart, kBlocks, kDone, kTaken } stage = Stage::kStart;
 };
 
+// Such a frame is one message.
+absl::Status FrameReader::State::ReadKlt(const std::string& message) {
+  if (stage != Stage::kStart) {
+    return absl::DataLossError("a message after the trailer: expected the end of the stream");
+  }
+  ASSIGN_OR_RETURN(const WireBytes count, CountMessage(message));
+  bytes += count;
+  ++sequence;
+  ASSIGN_OR_RETURN(frame, ReadKltFrame(message, expected));
+  stage = Stage::kDone;
+  return absl::OkStatus();
+}
+
 absl::Status FrameReader::State::ReadChunk(const std::string& message) {
+  if (expected.codec.klt) return ReadKlt(message);
   constexpr size_t kMaxMessageBytes = kMaxChunkBytes + kMessageSlackBytes;
   if (message.size() > kMaxMessageBytes) {
     return absl::InvalidArgumentError(

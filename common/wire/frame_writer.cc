@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
@@ -6,6 +7,7 @@
 #include "common/codec/frame_layout.h"
 #include "common/wire/frame_checksum.h"
 #include "common/wire/frame_codec.h"
+#include "common/wire/klt_frame.h"
 #include "common/wire/position_list.h"
 
 namespace qc2c {
@@ -154,6 +156,10 @@ absl::StatusOr<std::vector<std::string>> WriteFrame(const KvFrame& frame, uint32
   if (chunk_bytes < kMinChunkBytes || chunk_bytes > kMaxChunkBytes) {
     return absl::InvalidArgumentError(absl::StrCat("chunk_bytes is ", chunk_bytes, ": expected ",
                                                    kMinChunkBytes, " to ", kMaxChunkBytes));
+  }
+  if (frame.codec.klt) {
+    ASSIGN_OR_RETURN(std::string message, WriteKltFrame(frame));
+    return std::vector<std::string>{std::move(message)};
   }
   RETURN_IF_ERROR(CheckFrame(frame));
   ASSIGN_OR_RETURN(const v1::CacheHeader header, MakeHeader(frame));

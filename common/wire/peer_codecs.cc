@@ -100,6 +100,19 @@ absl::Status CheckTreatment(const v1::ModelCard& sharer, const TreatmentSpec& sp
       sharer.model(), "' does not hold: expected one of ", ids.empty() ? "none" : ids));
 }
 
+absl::Status CheckHolds(const v1::ModelCard& sharer, uint64_t codebook) {
+  if (std::ranges::find(sharer.codebooks(), codebook) != sharer.codebooks().end()) {
+    return absl::OkStatus();
+  }
+  std::string ids;
+  for (const uint64_t id : sharer.codebooks()) {
+    absl::StrAppend(&ids, ids.empty() ? "" : ", ", HashText(id));
+  }
+  return absl::FailedPreconditionError(
+      absl::StrCat("codec: codebook is ", HashText(codebook), ", which the sharer of model '",
+                   sharer.model(), "' does not hold: expected one of [", ids, "]"));
+}
+
 }  // namespace
 
 void DescribeCodecs(v1::ModelCard& card) {
@@ -108,6 +121,7 @@ void DescribeCodecs(v1::ModelCard& card) {
   for (const RegisteredScheme& scheme : AllSchemes()) {
     card.add_schemes(static_cast<v1::Scheme>(scheme.coder->scheme()));
   }
+  card.add_schemes(v1::SCHEME_KLT);
   for (const Axis axis : kAllAxes) card.add_axes(static_cast<v1::Axis>(axis));
   for (const Selection selection : kAllSelections) {
     card.add_selections(static_cast<v1::Selection>(selection));
@@ -127,6 +141,7 @@ absl::Status CheckFormatVersion(const v1::ModelCard& sharer) {
 
 absl::Status CheckSharerKnows(const v1::ModelCard& sharer, const CodecSpec& codec) {
   RETURN_IF_ERROR(CheckPrecision(sharer, codec.precision()));
+  if (codec.klt) return CheckHolds(sharer, codec.klt->codebook);
   if (!codec.schedule.empty()) {
     RETURN_IF_ERROR(CheckOption(sharer, v1::CODEC_OPTION_SCHEDULE, "keys and values"));
   }

@@ -19,6 +19,7 @@ absl::StatusOr<uint64_t> IndexBytes(ByteSpan header) {
   const auto indices = fields.Delimited(v1::CacheHeader::kIndicesFieldNumber);
   fields.Delimited(v1::CacheHeader::kKeyLayersFieldNumber);
   fields.Delimited(v1::CacheHeader::kValueLayersFieldNumber);
+  fields.Uint32(v1::CacheHeader::kNumEscapeBytesFieldNumber);
   RETURN_IF_ERROR(fields.Finish());
   return indices.value_or(ByteSpan()).size();
 }
