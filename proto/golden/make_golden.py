@@ -212,8 +212,9 @@ def hadamard(x):
 class Facts:
     """What both sides of the frames "turned-..." hold: rotations, means, positions of tokens."""
 
-    frequencies = [[1.0, 0.5, 0.25, 0.125], [0.75, 0.0625, 0.03125, 0.0]]
-    of_layer = [0, 1]
+    def __init__(self):
+        self.frequencies = [[1.0, 0.5, 0.25, 0.125], [0.75, 0.0625, 0.03125, 0.0]]
+        self.of_layer = [0, 1]
 
     def position(self, token):
         return 2 * token + 3
@@ -380,7 +381,9 @@ def slices(blocks, num_kept, chunk_bytes, group_tokens):
             if group_tokens:
                 rows = [s[-(-first // group_tokens) : -(-end // group_tokens)] for s in sections]
             else:
-                rows = [s[first:end] if s.ndim == 3 else s[: 0 if first else None] for s in sections]
+                rows = [
+                    s[first:end] if s.ndim == 3 else s[: 0 if first else None] for s in sections
+                ]
             return b"".join(row.tobytes() for row in rows)
 
         def piece_bytes(first, count, codes=codes, scale_rows=scale_rows):
@@ -392,9 +395,7 @@ def slices(blocks, num_kept, chunk_bytes, group_tokens):
                 yield chunk
                 chunk, used = [], 0
             count = 1
-            while (
-                first + count < num_kept and used + piece_bytes(first, count + 1) <= chunk_bytes
-            ):
+            while first + count < num_kept and used + piece_bytes(first, count + 1) <= chunk_bytes:
                 count += 1
             part = scale_rows(first, count)
             chunk.append((layer, half, first, count, codes[first : first + count].tobytes(), part))
@@ -552,7 +553,11 @@ def main(folder):
         int8 | {"select": "back", "keep_tokens": 3, "values": "0:int4:per_head+2:int8:per_layer"},
     ]
     zero = {"zero_point": "midpoint"}
-    codecs += [int4 | zero, int4 | {"axis": "per_channel"} | zero, int8 | {"axis": "per_head"} | zero]
+    codecs += [
+        int4 | zero,
+        int4 | {"axis": "per_channel"} | zero,
+        int8 | {"axis": "per_head"} | zero,
+    ]
     codecs += [{"scheme": "int2", "axis": "group", "scale": "fp32", "group": 8} | zero]
     for codec in codecs:
         write(folder / f"{codec_text(codec)}.hex", frame(small, *both, codec))
