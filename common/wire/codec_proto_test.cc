@@ -34,6 +34,13 @@ TEST(CodecProtoTest, EveryCodecComesBack) {
   }
 }
 
+TEST(CodecProtoTest, AChoiceOfKltComesBack) {
+  for (const char* text : {"klt,level=0", "klt,codebook=fedcba9876543210,budget_bytes=128"}) {
+    const CodecSpec codec = CodecSpec::Parse(text).value();
+    EXPECT_EQ(CodecFromProto(CodecToProto(codec)).value(), codec);
+  }
+}
+
 TEST(CodecProtoTest, AScheduleAndABudgetComeBack) {
   for (const char* text : {"int4,keys=0-7:int8,values=20-23:bf16", "int8,budget_bytes=5000000000",
                            "bf16,select=back,budget_bytes=700,weights=00000000000000ab",
@@ -86,8 +93,8 @@ TEST(CodecProtoTest, AFieldOutOfRangeIsRefusedByName) {
   EXPECT_THAT(CodecError([](auto& c) { c.clear_selection(); }), HasSubstr("selection is 0"));
   EXPECT_THAT(CodecError([](auto& c) { c.clear_keep(); }), HasSubstr("keep"));
   EXPECT_THAT(CodecError([](auto& c) { c.set_keep_tokens(0); }), HasSubstr("keep_tokens"));
-  EXPECT_THAT(CodecError([](auto& c) { c.set_scheme(v1::Scheme(14)); }),
-              HasSubstr("scheme is 14: expected 1 to 13"));
+  EXPECT_THAT(CodecError([](auto& c) { c.set_scheme(v1::Scheme(15)); }),
+              HasSubstr("scheme is 15: expected 1 to 14"));
   EXPECT_THAT(CodecError([](auto& c) { c.set_selection(v1::Selection(9)); }),
               HasSubstr("selection is 9: expected 1 to 8"));
   EXPECT_THAT(CodecError([](auto& c) { c.set_group_size(8); }), HasSubstr("group is '8'"));

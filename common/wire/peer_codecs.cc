@@ -118,10 +118,10 @@ absl::Status CheckHolds(const v1::ModelCard& sharer, uint64_t codebook) {
 void DescribeCodecs(v1::ModelCard& card) {
   card.set_format_version(kFormatVersion);
   card.set_max_chunk_bytes(kMaxChunkBytes);
+  card.add_schemes(v1::SCHEME_KLT);
   for (const RegisteredScheme& scheme : AllSchemes()) {
     card.add_schemes(static_cast<v1::Scheme>(scheme.coder->scheme()));
   }
-  card.add_schemes(v1::SCHEME_KLT);
   for (const Axis axis : kAllAxes) card.add_axes(static_cast<v1::Axis>(axis));
   for (const Selection selection : kAllSelections) {
     card.add_selections(static_cast<v1::Selection>(selection));
