@@ -67,7 +67,7 @@ clean_up() {
     '' | --cache) ;;
     *) fail 64 "clean takes no argument but --cache, found '$1'" ;;
   esac
-  rm -rf "$BUILD_DIR" "$SANITIZE_DIR" "$QC2C_ROOT/bundle"
+  rm -rf "$BUILD_DIR" "$SANITIZE_DIR" "$FUZZ_DIR" "$QC2C_ROOT/bundle"
   if [[ ${1:-} == --cache ]]; then
     rm -rf "$QC2C_CACHE"
     say "removed the build folders and $QC2C_CACHE"

@@ -60,6 +60,9 @@ run_tests() {
   say "codec and wire tests under the address and undefined-behaviour sanitizers"
   sanitized_tests "$results" || failed+=("sanitizer tests")
 
+  say "a minute of fuzzing"
+  fuzz 60 || failed+=("fuzzing")
+
   say "Python tests"
   python_tests "$results" || failed+=("Python tests")
 
