@@ -23,7 +23,9 @@ namespace {
 // The recipe that has each pair.
 const std::map<std::string, std::string>& Recipes() {
   static const auto* recipes =
-      new std::map<std::string, std::string>{{"smollm2", "real.yaml"}, {"fact", "real_fact.yaml"}};
+      new std::map<std::string, std::string>{
+      {"qwen", "real.yaml"},          {"smollm2", "real.yaml"},     {"fact", "real_fact.yaml"},
+      {"prefix", "real_prefix.yaml"}, {"swapped", "real_null.yaml"}, {"zero_cache", "real_null.yaml"}};
   return *recipes;
 }
 
@@ -78,7 +80,7 @@ void AddRealCommand(CLI::App& app, const std::string& command_line) {
   CLI::App* command = app.add_subcommand(
       "real", "The demo with real models and real questions; fetches what is missing");
   const auto options = std::make_shared<DemoOptions>();
-  options->pair = "smollm2";
+  options->pair = "qwen";
   options->device = options->dtype = "auto";
   std::set<std::string> names;
   for (const auto& [name, recipe] : Recipes()) names.insert(name);

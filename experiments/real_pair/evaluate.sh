@@ -3,8 +3,8 @@
 #
 #   experiments/real_pair/evaluate.sh OUT [PAIR ...]
 #
-# QC2C_MODELS and QC2C_QUESTIONS name the folders that `qc2c fetch` filled; PAIR is smollm2 or fact
-# (default: all). `qc2c` must be on the PATH (./run build, or bundle/run-on on another machine). Also
+# QC2C_MODELS and QC2C_QUESTIONS name the folders that `qc2c fetch` filled; PAIR is as in `qc2c real
+# --help` (default: all). `qc2c` must be on the PATH (./run build, or bundle/run-on on another machine). Also
 # writes OUT/PAIR.gpu: memory and load of the GPU once a second.
 set -euo pipefail
 
@@ -15,7 +15,7 @@ fi
 out=$1
 shift
 pairs=("$@")
-((${#pairs[@]})) || pairs=(smollm2 fact)
+((${#pairs[@]})) || pairs=(qwen smollm2 fact prefix swapped zero_cache)
 mkdir -p "$out"
 status=0
 for pair in "${pairs[@]}"; do

@@ -33,6 +33,9 @@ train "$other+$large" smollm2 smollm2 "$other" "$large" &
 jobs+=($!)
 train "$other+$small" fact fact "$other" "$small" &
 jobs+=($!)
+# A sharer that knows no more than the receiver.
+train "$other+$small-plain" smollm2 smollm2 "$other" "$small" &
+jobs+=($!)
 # The control: what a fuser of the same size learns that never sees a sharer.
 train "$small+$large-zero-cache" qwen qwen "$small" "$large" --sharer-cache zero_cache &
 jobs+=($!)
