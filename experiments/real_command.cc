@@ -22,10 +22,10 @@ namespace {
 
 // The recipe that has each pair.
 const std::map<std::string, std::string>& Recipes() {
-  static const auto* recipes =
-      new std::map<std::string, std::string>{
-      {"qwen", "real.yaml"},          {"smollm2", "real.yaml"},     {"fact", "real_fact.yaml"},
-      {"prefix", "real_prefix.yaml"}, {"swapped", "real_null.yaml"}, {"zero_cache", "real_null.yaml"}};
+  static const auto* recipes = new std::map<std::string, std::string>{
+      {"qwen", "real.yaml"},           {"smollm2", "real.yaml"},      {"fact", "real_fact.yaml"},
+      {"prefix", "real_prefix.yaml"},  {"swapped", "real_null.yaml"}, {"gemma", "real_null.yaml"},
+      {"zero_cache", "real_null.yaml"}};
   return *recipes;
 }
 

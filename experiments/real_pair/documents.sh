@@ -27,5 +27,6 @@ write() {  # NAME FLAGS
 
 write qwen --receiver "$small"
 write smollm2 --receiver "$other" --sharer "$large"
+write gemma --receiver "$other" --sharer "$models/gemma-3-270m"
 write fact --style fact --receiver "$other" --sharer "$small" --max-tokens 170
 (cd "$out" && sha256sum -- *.jsonl >SHA256SUMS)

@@ -15,7 +15,7 @@ fi
 out=$1
 shift
 pairs=("$@")
-((${#pairs[@]})) || pairs=(qwen smollm2 fact prefix swapped zero_cache)
+((${#pairs[@]})) || pairs=(qwen smollm2 fact prefix swapped gemma zero_cache)
 mkdir -p "$out"
 status=0
 for pair in "${pairs[@]}"; do
