@@ -50,7 +50,7 @@ for batch in $batches; do
     --listen "unix:$sockets/receiver" "${common[@]}" >"$out/receiver_$batch.log" 2>&1 &
   await "$out/sharer_$batch.log"
   await "$out/receiver_$batch.log"
-  printf '{"batch": %d, "load_s": %.1f}\n' "$batch" "$(bc <<<"$EPOCHREALTIME - $begin")"
+  printf '{"batch": %d, "load_s": %.1f}\n' "$batch" "$(awk "BEGIN {print $EPOCHREALTIME - $begin}")"
   ask "warm_$batch" 64 --codec int8 --in-flight "$batch"
   for codec in int8 int4; do
     name=${codec}_batch_$batch
