@@ -97,11 +97,28 @@ at::Tensor AtSlots(const at::Tensor& x, const at::Tensor& slots) {
       2, slots.view({slots.size(0), 1, slots.size(1), 1}).expand({-1, x.size(1), -1, x.size(3)}));
 }
 
+// A cache of zeros in the layers that the fuser reads: what the control gets, whatever the prompts
+// say.
+SharerCache ZeroCache(const Model& sharer, const LayerMap& layer_map, const at::Tensor& selected) {
+  const KvLayout layout = sharer.config().Layout();
+  const at::Tensor zeros =
+      at::zeros({selected.size(0), layout.num_kv_heads, selected.size(1), layout.head_dim},
+                at::TensorOptions(sharer.options().device).dtype(sharer.options().dtype));
+  SharerCache cache;
+  cache.keys.resize(layout.num_layers);
+  cache.values.resize(layout.num_layers);
+  cache.selected = selected;
+  for (const int32_t layer : SharerLayers(layer_map)) {
+    cache.keys[layer] = cache.values[layer] = zeros;
+  }
+  return cache;
+}
+
 // The sharer's cache of the prompts at the slots of the receiver's `tokens`, in the layers that
 // the fuser reads.
 absl::StatusOr<SharerCache> SharePrompts(const Model& sharer, const LayerMap& layer_map,
-                                         FuserTraining::Sharer cache, const DocumentBatch& batch,
-                                         const TokenBatch& tokens, const at::Tensor& selected) {
+                                         const DocumentBatch& batch, const TokenBatch& tokens,
+                                         const at::Tensor& selected) {
   std::vector<std::vector<int32_t>> prompts;
   for (const Document* document : batch) {
     prompts.push_back(document->sharer_ids.empty() ? document->FusedPrompt()
@@ -117,10 +134,7 @@ absl::StatusOr<SharerCache> SharePrompts(const Model& sharer, const LayerMap& la
   shared.keys.resize(run.cache.keys.size());
   shared.values.resize(run.cache.values.size());
   shared.selected = selected;
-  const auto place = [&](const at::Tensor& x) {
-    const at::Tensor placed = own_tokens ? AtSlots(x, slots) : x;
-    return cache == FuserTraining::Sharer::kZeroCache ? at::zeros_like(placed) : placed;
-  };
+  const auto place = [&](const at::Tensor& x) { return own_tokens ? AtSlots(x, slots) : x; };
   for (const int32_t layer : SharerLayers(layer_map)) {
     shared.keys[layer] = place(run.cache.keys[layer]);
     shared.values[layer] = place(run.cache.values[layer]);
@@ -137,8 +151,12 @@ absl::StatusOr<KvCache> FusePrompts(const Model& receiver, const Model& sharer, 
     const at::NoGradGuard no_grad;
     ASSIGN_OR_RETURN(ForwardResult run, receiver.Forward(tokens, nullptr));
     own = std::move(run.cache);
-    ASSIGN_OR_RETURN(shared, SharePrompts(sharer, fuser.config().layer_map, training.sharer, batch,
-                                          tokens, own.valid));
+    const LayerMap& layer_map = fuser.config().layer_map;
+    if (training.sharer == FuserTraining::Sharer::kZeroCache) {
+      shared = ZeroCache(sharer, layer_map, own.valid);
+    } else {
+      ASSIGN_OR_RETURN(shared, SharePrompts(sharer, layer_map, batch, tokens, own.valid));
+    }
     if (training.noise) AddCodecNoise(*training.noise, shared);
     if (training.change) RETURN_IF_ERROR(training.change(shared));
   }
