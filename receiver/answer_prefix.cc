@@ -1,5 +1,9 @@
 // MODE_PREFIX: contexts that only the sharer has read become the caches that the receiver goes on
 // from. Keys come rotated to their positions from 0, which is where the contexts stand.
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/arange.h>
+#include <ATen/ops/tensor.h>
+
 #include <algorithm>
 #include <vector>
 

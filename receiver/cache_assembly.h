@@ -1,6 +1,8 @@
 // From received messages to the tensors that the fuser reads.
 #pragma once
 
+#include <ATen/core/Tensor.h>
+
 #include <cstdint>
 #include <vector>
 

@@ -1,6 +1,8 @@
 // For tests: what a model gives directly, without codec, wire or batch.
 #pragma once
 
+#include <ATen/core/Tensor.h>
+
 #include <vector>
 
 #include "common/model/model.h"

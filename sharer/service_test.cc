@@ -1,5 +1,7 @@
 #include "sharer/service.h"
 
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/tensor.h>
 #include <gmock/gmock.h>
 #include <grpcpp/generic/generic_stub.h>
 #include <gtest/gtest.h>

@@ -1,6 +1,9 @@
 #include "sharer/share_engine.h"
 
+#include <ATen/core/Tensor.h>
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/constant_pad_nd.h>
+#include <ATen/ops/tensor.h>
 
 #include <algorithm>
 #include <numeric>

@@ -1,5 +1,7 @@
 #include "common/fuser/fuser.h"
 
+#include <ATen/TensorOperators.h>
+#include <ATen/core/Tensor.h>
 #include <ATen/core/grad_mode.h>
 
 #include <cmath>

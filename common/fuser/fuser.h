@@ -8,7 +8,8 @@
 // it is, bit for bit.
 #pragma once
 
-#include <ATen/ATen.h>
+#include <ATen/core/Generator.h>
+#include <ATen/core/Tensor.h>
 
 #include <filesystem>
 #include <memory>

@@ -1,5 +1,7 @@
 // Fusers from and to checkpoint folders: what the projectors' tensor files must hold.
+#include <ATen/core/Tensor.h>
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/ones.h>
 
 #include <map>
 #include <utility>

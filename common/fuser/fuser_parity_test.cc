@@ -1,7 +1,13 @@
 // The fuser against the independent PyTorch implementation of tests/parity/fuser_fixtures.py, whose
 // output lies in $QC2C_FUSER_FIXTURES.
-#include <ATen/ATen.h>
+#include <ATen/Context.h>
+#include <ATen/TensorOperators.h>
+#include <ATen/core/Tensor.h>
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/equal.h>
+#include <ATen/ops/ones_like.h>
+#include <ATen/ops/where.h>
 #include <gtest/gtest.h>
 
 #include <cstdlib>

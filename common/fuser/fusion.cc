@@ -1,5 +1,13 @@
 #include "common/fuser/fusion.h"
 
+#include <ATen/TensorOperators.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/log.h>
+#include <ATen/ops/rand.h>
+#include <ATen/ops/sigmoid.h>
+#include <ATen/ops/stack.h>
+#include <ATen/ops/zeros_like.h>
+
 #include <algorithm>
 #include <utility>
 

@@ -1,7 +1,7 @@
 // One fusion of a sharer's cache into a receiver's: the projectors over the tokens that were sent.
 #pragma once
 
-#include <ATen/ATen.h>
+#include <ATen/core/Tensor.h>
 
 #include <cstdint>
 #include <functional>

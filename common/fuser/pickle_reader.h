@@ -5,7 +5,7 @@
 // storages, and both are just noted down.
 #pragma once
 
-#include <ATen/ATen.h>
+#include <ATen/core/Tensor.h>
 
 #include <cstdint>
 #include <string>

@@ -1,5 +1,9 @@
 #include "common/fuser/pickle_state_dict.h"
 
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/from_blob.h>
+
 #include <cstring>
 #include <map>
 #include <memory>

@@ -2,6 +2,8 @@
 // tests/parity/state_dict_fixtures.py.
 #include "common/fuser/pickle_state_dict.h"
 
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/equal.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 

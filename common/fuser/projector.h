@@ -2,7 +2,7 @@
 // what is added to the receiver's. Rows are tokens; heads are merged as h * D + d.
 #pragma once
 
-#include <ATen/ATen.h>
+#include <ATen/core/Tensor.h>
 
 #include <cstdint>
 #include <string>

@@ -1,5 +1,8 @@
 #include "common/fuser/several_sharers.h"
 
+#include <ATen/TensorOperators.h>
+#include <ATen/core/Tensor.h>
+
 #include <string>
 #include <utility>
 #include <vector>

@@ -2,7 +2,12 @@
 // tests/parity/fuser_fixtures.py, whose output lies in $QC2C_FUSER_FIXTURES.
 #include "common/fuser/several_sharers.h"
 
+#include <ATen/TensorOperators.h>
+#include <ATen/core/Tensor.h>
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/allclose.h>
+#include <ATen/ops/equal.h>
+#include <ATen/ops/ones.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 

@@ -1,6 +1,9 @@
 #include "common/model/decoding.h"
 
+#include <ATen/core/Tensor.h>
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/log_softmax.h>
+#include <ATen/ops/tensor.h>
 
 #include <algorithm>
 #include <utility>

@@ -1,5 +1,10 @@
 #include "common/model/forward_pass.h"
 
+#include <ATen/TensorOperators.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/arange.h>
+#include <ATen/ops/cat.h>
+
 #include <algorithm>
 
 namespace qc2c {

@@ -1,7 +1,7 @@
 // What the layers of one Forward call share: rotations and masks.
 #pragma once
 
-#include <ATen/ATen.h>
+#include <ATen/core/Tensor.h>
 
 #include "common/model/layers.h"
 #include "common/model/model.h"

@@ -1,4 +1,11 @@
 // Batches and caches: the parts of model.h that need no weights.
+#include <ATen/TensorIndexing.h>
+#include <ATen/TensorOperators.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/arange.h>
+#include <ATen/ops/tensor.h>
+#include <ATen/ops/zeros.h>
+
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"

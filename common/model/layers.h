@@ -1,7 +1,7 @@
 // The operations whose rounding decides whether bf16 results equal transformers'.
 #pragma once
 
-#include <ATen/ATen.h>
+#include <ATen/core/Tensor.h>
 
 #include "common/model/model_config.h"
 

@@ -10,7 +10,7 @@
 // heads, D head size.
 #pragma once
 
-#include <ATen/ATen.h>
+#include <ATen/core/Tensor.h>
 
 #include <filesystem>
 #include <memory>

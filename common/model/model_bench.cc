@@ -1,9 +1,14 @@
 // Prefill tokens a second by batch size, beside the floor: the model's matrix products alone, run
 // by at::mm on the same shapes in the same iteration. `of_floor` is the floor's time over the
 // prefill's.
-#include <ATen/ATen.h>
+#include <ATen/Context.h>
 #include <ATen/Parallel.h>
+#include <ATen/core/Tensor.h>
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/full.h>
+#include <ATen/ops/mm.h>
+#include <ATen/ops/randint.h>
+#include <ATen/ops/randn.h>
 #include <benchmark/benchmark.h>
 
 #include <chrono>

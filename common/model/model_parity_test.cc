@@ -1,8 +1,14 @@
 // Caches at every layer, hidden states, logits, greedy tokens and option log-probabilities against
 // transformers, on the random models that tests/parity/model_fixtures.py writes into
 // $QC2C_MODEL_FIXTURES.
-#include <ATen/ATen.h>
+#include <ATen/Context.h>
+#include <ATen/TensorOperators.h>
+#include <ATen/core/Tensor.h>
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/arange.h>
+#include <ATen/ops/equal.h>
+#include <ATen/ops/tensor.h>
+#include <ATen/ops/zeros_like.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 

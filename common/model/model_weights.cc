@@ -1,5 +1,9 @@
 #include "common/model/model_weights.h"
 
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/equal.h>
+
 #include <map>
 #include <set>
 #include <utility>

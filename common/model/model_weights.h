@@ -1,7 +1,7 @@
 // The tensors of a model: which there are, where they lie, and how they come from files.
 #pragma once
 
-#include <ATen/ATen.h>
+#include <ATen/core/Tensor.h>
 
 #include <filesystem>
 #include <string>

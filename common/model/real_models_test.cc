@@ -1,8 +1,11 @@
 // Caches, logits and greedy tokens of real models against transformers. $QC2C_MODELS names a folder
 // of Hugging Face folders, $QC2C_REAL_MODEL_FIXTURES what tests/parity/real_model_fixtures.py
 // wrote.
-#include <ATen/ATen.h>
+#include <ATen/TensorOperators.h>
+#include <ATen/core/Tensor.h>
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/equal.h>
+#include <ATen/ops/tensor.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 

@@ -1,5 +1,9 @@
 #include "common/model/safetensors.h"
 
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/from_blob.h>
+
 #include <algorithm>
 #include <cstring>
 #include <memory>

@@ -2,7 +2,7 @@
 // length, a JSON header, raw tensors. The reader trusts nothing in the file.
 #pragma once
 
-#include <ATen/ATen.h>
+#include <ATen/core/Tensor.h>
 
 #include <filesystem>
 #include <string>

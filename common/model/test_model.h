@@ -1,6 +1,9 @@
 // A small random model of any family, for tests that need no transformers.
 #pragma once
 
+#include <ATen/Context.h>
+#include <ATen/ops/randn.h>
+
 #include "common/model/model.h"
 
 namespace qc2c {

@@ -1,5 +1,7 @@
 #include "experiments/inspect/folder_reports.h"
 
+#include <ATen/core/Tensor.h>
+
 #include <set>
 #include <string>
 #include <vector>

@@ -1,5 +1,6 @@
 #include "experiments/inspect/fuse_to_file.h"
 
+#include <ATen/core/Tensor.h>
 #include <ATen/core/grad_mode.h>
 
 #include <cstdint>

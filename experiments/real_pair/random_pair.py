@@ -113,10 +113,11 @@ def projector_shapes():
 
 
 def write_model(folder, config, tokenizer, generator, device):
+    config = config | COMMON
     folder.mkdir(parents=True)
     for name in ("tokenizer.json", "tokenizer_config.json", "generation_config.json"):
         shutil.copy(tokenizer / name, folder / name)
-    (folder / "config.json").write_text(json.dumps(config | COMMON, indent=2) + "\n")
+    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
     shapes = model_shapes(config)
     save_file(
         {name: random_tensor(name, shape, generator, device) for name, shape in shapes.items()},

@@ -2,7 +2,7 @@
 // training reads them better (one fuser for a whole curve of accuracy against bytes).
 #pragma once
 
-#include <ATen/ATen.h>
+#include <ATen/core/Tensor.h>
 
 #include <cstdint>
 #include <vector>

@@ -1,7 +1,7 @@
 // From documents to a loss, and from documents to the share of right answers.
 #pragma once
 
-#include <ATen/ATen.h>
+#include <ATen/core/Tensor.h>
 
 #include <functional>
 #include <map>

@@ -3,7 +3,7 @@
 // a checkpoint continues exactly.
 #pragma once
 
-#include <ATen/ATen.h>
+#include <ATen/core/Tensor.h>
 
 #include <cstdint>
 #include <memory>

@@ -1,7 +1,7 @@
 // Choosing among given texts: the option of the highest mean log-probability a token.
 #pragma once
 
-#include <ATen/ATen.h>
+#include <ATen/core/Tensor.h>
 
 #include "absl/status/statusor.h"
 #include "common/model/model.h"

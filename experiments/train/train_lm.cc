@@ -1,6 +1,8 @@
 #include "experiments/train/train_lm.h"
 
+#include <ATen/Context.h>
 #include <ATen/Parallel.h>
+#include <ATen/core/Tensor.h>
 #include <ATen/core/grad_mode.h>
 
 #include <cmath>

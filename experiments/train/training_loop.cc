@@ -1,5 +1,8 @@
 #include "experiments/train/training_loop.h"
 
+#include <ATen/Context.h>
+#include <ATen/core/Tensor.h>
+
 #include <cmath>
 #include <filesystem>
 

@@ -1,6 +1,8 @@
 // The loop that language models and fusers share: batches, steps, progress, log, checkpoints.
 #pragma once
 
+#include <ATen/core/Tensor.h>
+
 #include <functional>
 #include <memory>
 #include <string>
