@@ -9,6 +9,7 @@ Writes for each case a checkpoint folder in the published layout and expected.sa
   receiver_keys.R, receiver_values.R [B, Ht, T, Dt]
   selected [B, T]                                    tokens whose sharer cache was sent
   fused_keys.R, fused_values.R [B, Ht, T, Dt]        all tokens fused
+  exact_keys.R, exact_values.R                       the same from the same values without rounding (fp64)
 
 and for several sharers N of one receiver a checkpoint folder each, and in expected.safetensors
 
@@ -106,7 +107,7 @@ HIDDEN, INTERMEDIATE = 48, 80
 
 def rms_norm(x, weight):
     """torch 2.6: the normalised value is rounded, then multiplied and rounded again."""
-    wide = x.float()
+    wide = x if x.dtype == torch.float64 else x.float()
     return (wide * torch.rsqrt((wide * wide).mean(-1, keepdim=True) + 1e-6)).to(x.dtype) * weight
 
 
@@ -253,13 +254,16 @@ def write_case(folder, case, generator):
             states[index] = projector_state(case, gates, file_dtype, generator)
             save_projector(final, index, case, states[index])
         state = {name: tensor.to(dtype) for name, tensor in states[index].items()}
+        exact_state = {name: tensor.double() for name, tensor in state.items()}
         for half in ("key", "value"):
+            source = caches[f"sharer_{half}s"][case["layer_map"][layer]]
+            own = caches[f"receiver_{half}s"][layer]
+            blocks = case["num_layers"]
             tensors[f"fused_{half}s.{layer}"] = fuse_half(
-                state,
-                half,
-                case["num_layers"],
-                caches[f"sharer_{half}s"][case["layer_map"][layer]],
-                caches[f"receiver_{half}s"][layer],
+                state, half, blocks, source, own
+            ).contiguous()
+            tensors[f"exact_{half}s.{layer}"] = aggregate(
+                exact_state, half, blocks, source.double(), own.double()
             ).contiguous()
     mapping = {}
     for layer, source in enumerate(case["layer_map"]):
