@@ -1,5 +1,10 @@
 #include "sharer/calibrated_share.h"
 
+#include <ATen/TensorOperators.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/stack.h>
+#include <ATen/ops/tensor.h>
+
 #include <numeric>
 #include <utility>
 #include <vector>

@@ -1,5 +1,8 @@
 #include "common/model/key_rotation.h"
 
+#include <ATen/TensorOperators.h>
+#include <ATen/core/Tensor.h>
+
 #include "common/model/forward_pass.h"
 
 namespace qc2c {

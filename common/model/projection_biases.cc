@@ -1,5 +1,8 @@
 #include "common/model/projection_biases.h"
 
+#include <ATen/TensorOperators.h>
+#include <ATen/core/Tensor.h>
+
 #include <string>
 
 namespace qc2c {

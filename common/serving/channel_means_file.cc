@@ -1,6 +1,10 @@
 #include "common/serving/channel_means_file.h"
 
-#include <ATen/ATen.h>
+#include <ATen/TensorOperators.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/full.h>
+#include <ATen/ops/isfinite.h>
+#include <ATen/ops/tensor.h>
 
 #include <bit>
 #include <map>

@@ -1,5 +1,12 @@
 #include "experiments/calibrate/fuser_metric.h"
 
+#include <ATen/TensorOperators.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/linalg_eigh.h>
+#include <ATen/ops/tensor.h>
+#include <ATen/ops/zeros.h>
+
 #include <map>
 #include <string>
 #include <utility>

@@ -1,7 +1,7 @@
 // How much an error in the sharer's cache matters: what the fuser's first matrix makes of it.
 #pragma once
 
-#include <ATen/ATen.h>
+#include <ATen/core/Tensor.h>
 
 #include <cstdint>
 #include <vector>

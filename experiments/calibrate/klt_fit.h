@@ -1,7 +1,7 @@
 // Karhunen-Loeve transforms in a fuser's metric, fitted to calibration caches.
 #pragma once
 
-#include <ATen/ATen.h>
+#include <ATen/core/Tensor.h>
 
 #include <cstdint>
 #include <vector>

@@ -1,6 +1,8 @@
 // Means of a model's keys and values over prompts, channel by channel.
 #pragma once
 
+#include <ATen/core/Tensor.h>
+
 #include <cstdint>
 #include <vector>
 

@@ -2,7 +2,7 @@
 // and scheme by scheme: what a byte budget can be weighted by (common/serving/sensitivity_file.h).
 #pragma once
 
-#include <ATen/ATen.h>
+#include <ATen/core/Tensor.h>
 
 #include <filesystem>
 #include <string>
