@@ -35,8 +35,9 @@ class CalibrateTest : public testing::Test {
     const auto pairing =
         TokenPairing::Create(receiver_, sharer_.Card(), AlignmentStrategy::kSameIds).value();
     const auto format = PromptFormat::Load(*PromptFormatPath("embedded_mc")).value();
-    for (const Question& question :
-         *LoadQuestions(Embedded("questions/heldout_mc.jsonl"), kNumFitted + kNumHeldOut)) {
+    const std::vector<Question> questions =
+        LoadQuestions(Embedded("questions/heldout_mc.jsonl"), kNumFitted + kNumHeldOut).value();
+    for (const Question& question : questions) {
       auto prompt = RenderPrompt(question, format, receiver_, pairing);
       EXPECT_TRUE(prompt.ok()) << prompt.status();
       (prompts_.size() < kNumFitted ? prompts_ : held_out_).push_back(*std::move(prompt));
