@@ -84,8 +84,10 @@ class Planner {
     if (codec_.selection == Selection::kAll) {
       counts.insert(num_tokens_);
     } else {
-      for (double tokens = num_tokens_; tokens >= 1; tokens /= kCountStep) {
+      double tokens = num_tokens_;
+      while (tokens >= 1) {
         counts.insert(static_cast<uint32_t>(std::lround(tokens)));
+        tokens /= kCountStep;
       }
       counts.insert(1);
     }

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <random>
 
+#include "absl/strings/numbers.h"
 #include "common/codec/distortion.h"
 #include "common/codec/test_cache.h"
 
@@ -159,9 +160,11 @@ TEST_F(BudgetTest, ABudgetTooSmallForOneTokenIsRefusedWithWhatItTakes) {
   EXPECT_THAT(std::string(status.message()), HasSubstr("one tensor with 1 token takes"));
   const auto least = Plan(cache, "int8,select=back,budget_bytes=30").status();
   uint64_t bytes = 0;
-  ASSERT_EQ(sscanf(std::string(least.message()).c_str(),
-                   "codec: budget_bytes is 30: expected at least %lu", &bytes),
-            1);
+  const std::string message(least.message());
+  const std::string before = "codec: budget_bytes is 30: expected at least ";
+  ASSERT_THAT(message, testing::StartsWith(before));
+  const size_t end = message.find_first_not_of("0123456789", before.size());
+  ASSERT_TRUE(absl::SimpleAtoi(message.substr(before.size(), end - before.size()), &bytes));
   EXPECT_TRUE(Plan(cache, absl::StrCat("int8,select=back,budget_bytes=", bytes)).ok());
   EXPECT_FALSE(Plan(cache, absl::StrCat("int8,select=back,budget_bytes=", bytes - 1)).ok());
 }

@@ -68,13 +68,14 @@ TEST(EntropyTablesTest, ATableIsNearTheEntropyOfNormalAndOfLaplaceCodes) {
   for (const int bits : {8, 4, 3}) {
     const int half = 1 << (bits - 1);
     for (const bool normal : {true, false}) {
-      for (double step = 0.06; step < 4; step *= 1.3) {
+      for (int i = 0; i < 16; ++i) {
+        const double step = 0.06 * std::pow(1.3, i);
         if (4 / step > half) continue;  // tails that are clamped have another shape
         std::vector<uint32_t> counts;
         double entropy = 0;
         for (int code = -half; code < half; ++code) {
           const double p = Probability((code - 0.5) * step, (code + 0.5) * step, normal);
-          counts.push_back(static_cast<uint32_t>(p * kNum + 0.5));
+          counts.push_back(static_cast<uint32_t>(std::lround(p * kNum)));
           if (p > 0) entropy -= p * std::log2(p);
         }
         const uint32_t number = BestEntropyTable(CodeForm::kTwosComplement, bits, counts).number;

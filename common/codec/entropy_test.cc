@@ -76,7 +76,8 @@ double EmpiricalEntropyBytes(const CodeSource& source, ByteSpan codes) {
     UnpackCodes(coder.bits_per_value(), codes.data() + at, row.size(), row.data());
     for (const uint8_t code : row) ++counts[code];
   }
-  const double total = static_cast<double>(codes.size() / row_bytes) * source.head_dim;
+  const size_t num_rows = codes.size() / row_bytes;
+  const double total = static_cast<double>(num_rows * row.size());
   double bits = 0;
   for (const double count : counts) bits += count > 0 ? count * std::log2(total / count) : 0;
   return bits / 8;

@@ -23,9 +23,10 @@ absl::Status CheckChoice(const char* key, T value, const T (&choices)[kCount],
 }
 
 absl::Status ParseId(std::string_view value, uint64_t& id) {
-  const char* const end = value.data() + value.size();
-  const auto [stop, error] = std::from_chars(value.data(), end, id, 16);
-  if (value.size() == 16 && error == std::errc() && stop == end && id != 0) return absl::OkStatus();
+  const auto [stop, error] = std::from_chars(value.begin(), value.end(), id, 16);
+  if (value.size() == 16 && error == std::errc() && stop == value.end() && id != 0) {
+    return absl::OkStatus();
+  }
   return Unexpected("calibration", value, kIdText);
 }
 

@@ -67,7 +67,8 @@ std::vector<CodecSpec> AllCodecs() {
     }
     for (const Axis axis : kAllAxes) {
       codec.axis = axis;
-      codec.group_size = axis == Axis::kGroup ? CodecSpec::kDefaultGroupSize : 0;
+      codec.group_size =
+          axis == Axis::kGroup || axis == Axis::kGroupTokens ? CodecSpec::kDefaultGroupSize : 0;
       add(codec);
     }
   }
