@@ -20,7 +20,7 @@ python=${QC2C_PYTHON:-python3}
 mkdir -p "$out"
 sockets=$(mktemp -d)
 stop() {
-  kill $(jobs -p) 2>/dev/null || true
+  jobs -p | xargs -r kill 2>/dev/null || true
   wait 2>/dev/null || true
 }
 trap 'stop; rm -rf "$sockets"' EXIT
