@@ -111,7 +111,7 @@ absl::StatusOr<const KltCodebook*> AnswerBatch::ChooseCodebook(const SharerReadi
     }
     codec.klt->codebook = ids.front();
   }
-  ASSIGN_OR_RETURN(const KltCodebook* codebook, codebooks.Get(codec.klt->codebook));
+  ASSIGN_OR_RETURN(const KltCodebook* codebook, codebooks.Get(*codec.klt));
   if (codebook->layers != layers_) {
     return absl::FailedPreconditionError(
         "codec: klt is for the open gates of a fuser: expected mode MODE_FUSED");

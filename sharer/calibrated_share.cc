@@ -56,12 +56,7 @@ KvCacheView ViewOf(const KltCodebook& codebook, const at::Tensor& tensors) {
 }  // namespace
 
 absl::StatusOr<const KltCodebook*> CodebookFor(const ShareJob& job, const KltCodebooks& codebooks) {
-  const KltChoice& choice = *job.codec.klt;
-  ASSIGN_OR_RETURN(const KltCodebook* codebook, codebooks.Get(choice.codebook));
-  if (choice.level && *choice.level >= codebook->levels.size()) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "codec: level is ", *choice.level, ": expected 0 to ", codebook->levels.size() - 1));
-  }
+  ASSIGN_OR_RETURN(const KltCodebook* codebook, codebooks.Get(*job.codec.klt));
   if (job.layers != codebook->layers) {
     return absl::FailedPreconditionError(
         "key_layers, value_layers: expected those of the codebook, which was made for one fuser");

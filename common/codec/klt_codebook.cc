@@ -27,6 +27,13 @@ size_t KltCodebook::Dim(Half half) const {
   return layers.Of(half).size() * layout.num_kv_heads * layout.head_dim;
 }
 
+absl::Status KltCodebook::CheckLevel(uint32_t level) const {
+  if (level < levels.size()) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("codec: level is ", level, ": expected 0 to ",
+                                                 levels.size() - 1,
+                                                 ", the levels of the codebook"));
+}
+
 std::vector<uint32_t> KltCodebook::KeptTokens(const KltLevel& level, uint32_t num_tokens) const {
   const uint32_t count = level.last_tokens == 0 ? num_tokens : level.last_tokens;
   std::vector<uint32_t> tokens(count);

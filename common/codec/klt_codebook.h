@@ -89,6 +89,8 @@ struct KltCodebook {
 
   // Values of a token in the open tensors of a half: tensors x H x D.
   size_t Dim(Half half) const;
+  // INVALID_ARGUMENT naming the level and what there is.
+  absl::Status CheckLevel(uint32_t level) const;
   // The tokens, of T wanted ones, that a frame of this level has. REQUIRES: T as the template says.
   std::vector<uint32_t> KeptTokens(const KltLevel& level, uint32_t num_tokens) const;
 

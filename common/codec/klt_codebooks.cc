@@ -32,11 +32,15 @@ const KltCodebook* KltCodebooks::Find(uint64_t id) const {
   return nullptr;
 }
 
-absl::StatusOr<const KltCodebook*> KltCodebooks::Get(uint64_t id) const {
-  const KltCodebook* book = Find(id);
-  if (book != nullptr) return book;
-  return absl::FailedPreconditionError(absl::StrCat("codec: codebook is ", HashText(id),
-                                                    ", which is not loaded: there is ", IdsText()));
+absl::StatusOr<const KltCodebook*> KltCodebooks::Get(const KltChoice& choice) const {
+  const KltCodebook* book = Find(choice.codebook);
+  if (book == nullptr) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("codec: codebook is ", HashText(choice.codebook),
+                     ", which is not loaded: there is ", IdsText()));
+  }
+  if (choice.level) RETURN_IF_ERROR(book->CheckLevel(*choice.level));
+  return book;
 }
 
 std::vector<uint64_t> KltCodebooks::ids() const {

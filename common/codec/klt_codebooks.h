@@ -8,6 +8,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "common/codec/codec_spec.h"
 #include "common/codec/klt_codebook.h"
 
 namespace qc2c {
@@ -22,8 +23,9 @@ class KltCodebooks {
 
   // nullptr if there is none.
   const KltCodebook* Find(uint64_t id) const;
-  // FAILED_PRECONDITION listing what there is.
-  absl::StatusOr<const KltCodebook*> Get(uint64_t id) const;
+  // The codebook that a codec names. FAILED_PRECONDITION listing what there is, INVALID_ARGUMENT
+  // for a level that it does not have.
+  absl::StatusOr<const KltCodebook*> Get(const KltChoice& choice) const;
   std::vector<uint64_t> ids() const;
   std::string IdsText() const;  // for the ready line: "none" or ids joined with commas
 

@@ -163,11 +163,7 @@ void KltEncoder::AppendTokens(std::span<const KltPart> parts,
 
 absl::StatusOr<KvFrame> KltEncoder::Encode(uint32_t level_index) const {
   const KltCodebook& codebook = *codebook_;
-  if (level_index >= codebook.levels.size()) {
-    return absl::InvalidArgumentError(absl::StrCat("codec: level is ", level_index,
-                                                   ": expected 0 to ", codebook.levels.size() - 1,
-                                                   ", the levels of the codebook"));
-  }
+  RETURN_IF_ERROR(codebook.CheckLevel(level_index));
   const KltLevel& level = codebook.levels[level_index];
   const std::vector<KltPart> parts = PartsOf(codebook, level, num_tokens_);
   std::vector<float> coefficients;

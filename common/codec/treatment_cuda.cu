@@ -45,6 +45,13 @@ __device__ void TransformShared(float* values, uint32_t dim) {
   }
 }
 
+// The turned value d of the row in `values`: by the angle of (c, s), or back with -s. The bits of
+// Rotate and Unrotate, since a - b s is a + b (-s) exactly.
+__device__ float Turned(const float* values, uint32_t d, uint32_t half, float c, float s) {
+  if (d < half) return __fsub_rn(__fmul_rn(values[d], c), __fmul_rn(values[half + d], s));
+  return __fadd_rn(__fmul_rn(values[d], c), __fmul_rn(values[d - half], s));
+}
+
 template <DType kType>
 __global__ void TreatKernel(CudaTreatment args) {
   __shared__ float values[1024];
@@ -56,12 +63,9 @@ __global__ void TreatKernel(CudaTreatment args) {
   __syncthreads();
   float x = d < dim ? values[d] : 0.0f;
   if (row.steps.cosines >= 0 && d < dim) {
-    const uint32_t i = d < half ? d : d - half;
-    const uint64_t at = static_cast<uint64_t>(row.position) * half + i;
-    const float c = args.numbers[row.steps.cosines + at];
-    const float s = args.numbers[row.steps.sines + at];
-    x = d < half ? __fadd_rn(__fmul_rn(values[i], c), __fmul_rn(values[half + i], s))
-                 : __fsub_rn(__fmul_rn(values[half + i], c), __fmul_rn(values[i], s));
+    const uint64_t at = static_cast<uint64_t>(row.position) * half + d % half;
+    x = Turned(values, d, half, args.numbers[row.steps.cosines + at],
+               -args.numbers[row.steps.sines + at]);
   }
   if (row.steps.means >= 0 && d < dim) {
     x = __fsub_rn(x, args.numbers[row.steps.means + row.head * dim + d]);
@@ -91,12 +95,9 @@ __global__ void UntreatKernel(CudaTreatment args) {
   if (d >= dim) return;
   float x = values[d];
   if (row.steps.cosines >= 0) {
-    const uint32_t i = d < half ? d : d - half;
-    const uint64_t at = static_cast<uint64_t>(row.position) * half + i;
-    const float c = args.numbers[row.steps.cosines + at];
-    const float s = args.numbers[row.steps.sines + at];
-    x = d < half ? __fsub_rn(__fmul_rn(values[i], c), __fmul_rn(values[half + i], s))
-                 : __fadd_rn(__fmul_rn(values[half + i], c), __fmul_rn(values[i], s));
+    const uint64_t at = static_cast<uint64_t>(row.position) * half + d % half;
+    x = Turned(values, d, half, args.numbers[row.steps.cosines + at],
+               args.numbers[row.steps.sines + at]);
   }
   CacheRow<kType>(row)[d] = Element<kType>::Narrow(x);
 }

@@ -72,6 +72,7 @@ def test_what_does_not_fit_the_codebook_is_refused_by_name(calibrated):
     ask = ["--mode", "fused", "--codec"]
     other = error(*ask, "klt,codebook=0000000000000001,level=0", "Who?")
     assert calibrated.book_id in other and "0000000000000001" in other
+    assert "expected 0 to" in error(*ask, "klt,level=99", "Who?")
     assert "does not fit the codebook's template" in error(*ask, "klt,level=0", "Who?")
 
 
