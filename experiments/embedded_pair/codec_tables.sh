@@ -1,0 +1,56 @@
+#!/usr/bin/env bash
+# Measures every codec recipe on the embedded pair, through two daemons: the tables of docs/codec.md.
+#
+#   experiments/embedded_pair/codec_tables.sh OUT [RECIPE ...]
+#
+# RECIPE is a file name in experiments/recipes without .yaml (default: all below). OUT gets a run folder a recipe
+# and what the codecs need: sensitivity.json, pair.codebook, means.safetensors. What is there already is kept, so a
+# run that was stopped continues. The ids of sensitivities and means stand in the recipes; where a new file has another one,
+# the point is refused by name. BUILD_DIR and QC2C_PYTHON are as ./run sets them.
+set -euo pipefail
+
+if (($# == 0)); then
+  echo "usage: $0 OUT [RECIPE ...]" >&2
+  exit 64
+fi
+source_dir=$(cd "$(dirname "$0")/../.." && pwd)
+programs=$(realpath "${BUILD_DIR:-$source_dir/build}")/bin
+out=$(realpath -m "$1")
+shift
+recipes=("$@")
+((${#recipes[@]})) || recipes=(codec_schemes codec_selections codec_mixed codec_budgets codec_budgets_weighted keys klt)
+data=$source_dir/data/embedded
+pair=$data/receiver-qwen3+sharer-qwen2
+models=(--receiver "$data/receiver-qwen3" --sharer "$data/sharer-qwen2" --fuser "$pair")
+mkdir -p "$out"
+work=$(mktemp -d)
+trap 'kill $(jobs -p) 2>/dev/null || true; rm -rf "$work"' EXIT
+
+if [[ ! -e $out/sensitivity.json ]]; then
+  "${QC2C_PYTHON:-python3}" "$source_dir/experiments/embedded_pair/world.py" --out "$work/world" --documents "$work"
+  "$programs/qc2c" sensitivity "${models[@]}" --documents "$work/fuser.jsonl" --out "$out/sensitivity.json"
+fi
+[[ -e $out/pair.codebook ]] ||
+  "$programs/qc2c" calibrate "${models[@]}" --questions "$data/questions/receiver_mc.jsonl" --out "$out/pair.codebook"
+[[ -e $out/means.safetensors ]] ||
+  "$programs/qc2c" means --model "$data/sharer-qwen2" --questions "$data/questions/receiver_mc.jsonl" \
+    --prompt "$source_dir/experiments/prompts/embedded_mc.yaml" --out "$out/means.safetensors"
+
+# Starts a daemon and waits for its ready line.
+daemon() { # NAME FLAGS...
+  local name=$1
+  shift
+  "$programs/qc2c-$name" --listen "unix:$work/$name" --codebook "$out/pair.codebook" \
+    --calibration "$out/means.safetensors" "$@" >"$out/$name.log" 2>&1 &
+  until grep -q ready "$out/$name.log"; do
+    kill -0 $! 2>/dev/null || { cat "$out/$name.log" >&2; exit 1; }
+    sleep .1
+  done
+  grep ready "$out/$name.log"
+}
+daemon sharer --model "$data/sharer-qwen2" --sensitivity "$out/sensitivity.json"
+daemon receiver --model "$data/receiver-qwen3" --fuser "$pair" --sharer "unix:$work/sharer"
+for recipe in "${recipes[@]}"; do
+  "$programs/qc2c" eval --receiver "unix:$work/receiver" --recipe "$source_dir/experiments/recipes/$recipe.yaml" \
+    --out "$out/$recipe"
+done
