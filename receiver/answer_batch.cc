@@ -1,5 +1,7 @@
 #include "receiver/answer_batch.h"
 
+#include <ATen/Parallel.h>
+
 #include <algorithm>
 #include <utility>
 
@@ -12,6 +14,11 @@ std::vector<std::vector<int32_t>> AllButLast(const std::vector<AnswerState*>& ro
     ids.emplace_back(question->job.ids.begin(), question->job.ids.end() - 1);
   }
   return ids;
+}
+
+void AddDecodeTime(AnswerState& question, Clock::time_point start) {
+  v1::StageTimes& times = *question.reply.mutable_times();
+  times.set_decode_cache_us(times.decode_cache_us() + MicrosecondsSince(start));
 }
 
 }  // namespace
@@ -74,9 +81,7 @@ void AnswerBatch::Fuse() {
   SharerCacheBuilder builder(parts_.fuser->config().sharer, layers_,
                              static_cast<int64_t>(rows_.size()), num_slots,
                              parts_.language_model.model.options());
-  for (size_t row = 0; row < rows_.size(); ++row) {
-    PlaceCache(*rows_[row], static_cast<int64_t>(row), builder);
-  }
+  PlaceCaches(builder);
   const Clock::time_point start = Clock::now();
   absl::StatusOr<KvCache> fused = parts_.fuser->Fuse(builder.Build(), cache_);
   const uint64_t fuse_us = MicrosecondsSince(start);
@@ -95,20 +100,49 @@ void AnswerBatch::Fuse() {
   DropEndedRows();
 }
 
+void AnswerBatch::PlaceCaches(SharerCacheBuilder& builder) {
+  DecodeCalibrated(builder);
+  for (size_t row = 0; row < rows_.size(); ++row) {
+    PlaceCache(*rows_[row], static_cast<int64_t>(row), builder);
+  }
+}
+
+void AnswerBatch::DecodeCalibrated(const SharerCacheBuilder& builder) {
+  std::vector<AnswerState*> calibrated;
+  for (AnswerState* question : rows_) {
+    if (question->frame && question->frame->codec.klt) calibrated.push_back(question);
+  }
+  const auto decode = [&](AnswerState& question) {
+    const Clock::time_point start = Clock::now();
+    question.decoded = builder.Decode(*question.frame, SharerContext(question));
+    AddDecodeTime(question, start);
+  };
+  at::parallel_for(0, static_cast<int64_t>(calibrated.size()), /*grain_size=*/1,
+                   [&](int64_t begin, int64_t end) {
+                     for (int64_t i = begin; i < end; ++i) decode(*calibrated[i]);
+                   });
+}
+
 void AnswerBatch::PlaceCache(AnswerState& question, int64_t row, SharerCacheBuilder& builder) {
   const Clock::time_point start = Clock::now();
   const std::vector<int32_t>& slots = question.job.reading.slots;
+  absl::Status status;
   if (question.cache_source == AnswerState::Source::kZeros) {
     builder.SetZeroRow(row, static_cast<int64_t>(slots.size()));
+  } else if (question.decoded) {
+    status = question.decoded->status();
+    if (status.ok()) status = builder.PlaceRow(row, *question.frame, **question.decoded, slots);
+    question.decoded.reset();
   } else if (question.frame) {
-    const absl::Status status = builder.SetRow(
-        row, *question.frame, slots,
-        {.facts = &parts_.sharer.facts(), .token_positions = question.job.reading.tokens});
-    if (!status.ok()) Fail(question, status);
+    status = builder.SetRow(row, *question.frame, slots, SharerContext(question));
   }
-  v1::StageTimes& times = *question.reply.mutable_times();
-  times.set_decode_cache_us(times.decode_cache_us() + MicrosecondsSince(start));
-  parts_.metrics.ObserveStage(Stage::kDecodeCache, times.decode_cache_us());
+  if (!status.ok()) Fail(question, status);
+  AddDecodeTime(question, start);
+  parts_.metrics.ObserveStage(Stage::kDecodeCache, question.reply.times().decode_cache_us());
+}
+
+CodecContext AnswerBatch::SharerContext(const AnswerState& question) const {
+  return {.facts = &parts_.sharer.facts(), .token_positions = question.job.reading.tokens};
 }
 
 void AnswerBatch::DropEndedRows() {

@@ -45,8 +45,12 @@ class AnswerBatch {
   // Puts the sharer's text into the prompt of MODE_TEXT and reads it anew.
   void SetHint(AnswerState& question, const std::string& hint);
   void TakeCache(AnswerState& question);
-  // Decodes what the question got into row `row` of `builder`; nothing for a degraded one.
+  // Decodes what the questions got into the rows of `builder`; nothing for a degraded one.
+  void PlaceCaches(SharerCacheBuilder& builder);
+  // The frames of klt, which are CPU work: a question a thread.
+  void DecodeCalibrated(const SharerCacheBuilder& builder);
   void PlaceCache(AnswerState& question, int64_t row, SharerCacheBuilder& builder);
+  CodecContext SharerContext(const AnswerState& question) const;
   void Generate(const std::vector<AnswerState*>& questions, const KvCache& cache);
   void ScoreOptions(const std::vector<AnswerState*>& questions, const KvCache& cache);
 

@@ -30,9 +30,7 @@ void AnswerBatch::PlacePrefixes() {
   const Model& model = parts_.language_model.model;
   SharerCacheBuilder builder(model.config().Layout(), layers_, static_cast<int64_t>(rows_.size()),
                              *std::ranges::max_element(lengths), model.options());
-  for (size_t row = 0; row < rows_.size(); ++row) {
-    PlaceCache(*rows_[row], static_cast<int64_t>(row), builder);
-  }
+  PlaceCaches(builder);
   SharerCache placed = builder.Build();  // with every tensor: CheckPrefix refuses other codecs
   cache_.keys = std::move(placed.keys);
   cache_.values = std::move(placed.values);

@@ -1,10 +1,13 @@
 // What is known about one question while its batch is under way.
 #pragma once
 
+#include <ATen/core/Tensor.h>
+
 #include <cstdint>
 #include <memory>
 #include <optional>
 
+#include "absl/status/statusor.h"
 #include "common/codec/codec.h"
 #include "receiver/answer_engine.h"
 #include "receiver/cache_assembly.h"
@@ -22,6 +25,7 @@ struct AnswerState {
   FrameExpectation expectation;
   std::unique_ptr<PendingCall<SharedMessages>> share;
   std::optional<KvFrame> frame;
+  std::optional<absl::StatusOr<at::Tensor>> decoded;  // of a frame that was decoded beside others
   // Text modes.
   std::unique_ptr<PendingCall<SharedText>> text;
 

@@ -53,12 +53,11 @@ SharerCacheBuilder::SharerCacheBuilder(const KvLayout& sharer, const KvLayerSet&
           at::zeros({batch_size, num_slots}, at::TensorOptions(options.device).dtype(at::kBool))),
       sent_(at::ones({data_.size(0), batch_size}, at::kBool)) {}
 
-absl::Status SharerCacheBuilder::SetRow(int64_t row, const KvFrame& frame,
-                                        const std::vector<int32_t>& slots,
-                                        const CodecContext& context) {
+absl::StatusOr<at::Tensor> SharerCacheBuilder::Decode(const KvFrame& frame,
+                                                      const CodecContext& context) const {
   const int64_t num_kept = static_cast<int64_t>(frame.positions.size());
   // Frames of klt are decoded on the CPU.
-  at::Tensor decoded =
+  const at::Tensor decoded =
       at::zeros({data_.size(0), num_kept, layout_.num_kv_heads, layout_.head_dim},
                 frame.codec.klt ? data_.options().device(at::kCPU) : data_.options());
   KvCacheView view{.layout = layout_,
@@ -73,7 +72,19 @@ absl::Status SharerCacheBuilder::SetRow(int64_t row, const KvFrame& frame,
         plane.data_ptr(), plane.stride(0), plane.stride(1)};
   }
   RETURN_IF_ERROR(DecodeCache(frame, view, context));
-  decoded = decoded.to(data_.device());
+  return decoded;
+}
+
+absl::Status SharerCacheBuilder::SetRow(int64_t row, const KvFrame& frame,
+                                        const std::vector<int32_t>& slots,
+                                        const CodecContext& context) {
+  ASSIGN_OR_RETURN(const at::Tensor decoded, Decode(frame, context));
+  return PlaceRow(row, frame, decoded, slots);
+}
+
+absl::Status SharerCacheBuilder::PlaceRow(int64_t row, const KvFrame& frame,
+                                          const at::Tensor& decoded,
+                                          const std::vector<int32_t>& slots) {
   const std::vector<KvTensorId> sent = frame.layers.Tensors();
   for (size_t i = 0; i < tensors_.size(); ++i) {
     sent_[static_cast<int64_t>(i)][row] = std::ranges::find(sent, tensors_[i]) != sent.end();
@@ -89,13 +100,14 @@ absl::Status SharerCacheBuilder::SetRow(int64_t row, const KvFrame& frame,
     filled.push_back(static_cast<int64_t>(slot));
   }
   if (filled.empty()) {
-    return absl::FailedPreconditionError(absl::StrCat("none of the ", num_kept,
+    return absl::FailedPreconditionError(absl::StrCat("none of the ", frame.positions.size(),
                                                       " sent tokens is aligned with one of the ",
                                                       slots.size(), " tokens of the receiver"));
   }
   const at::Tensor slot_index = at::tensor(filled, at::kLong).to(data_.device());
   const at::Tensor source_index = at::tensor(sources, at::kLong).to(data_.device());
-  data_.select(1, row).index_copy_(1, slot_index, decoded.index_select(1, source_index));
+  data_.select(1, row).index_copy_(1, slot_index,
+                                   decoded.to(data_.device()).index_select(1, source_index));
   selected_.select(0, row).index_fill_(0, slot_index, true);
   return absl::OkStatus();
 }

@@ -44,6 +44,11 @@ class SharerCacheBuilder {
   // as DecodeCache; FAILED_PRECONDITION if no slot gets any.
   absl::Status SetRow(int64_t row, const KvFrame& frame, const std::vector<int32_t>& slots,
                       const CodecContext& context = {});
+  // The two halves of SetRow. The first is thread-safe: the frame's tokens, [tensors, kept tokens,
+  // H, D], zeros for a tensor that was not sent; of klt on the CPU.
+  absl::StatusOr<at::Tensor> Decode(const KvFrame& frame, const CodecContext& context) const;
+  absl::Status PlaceRow(int64_t row, const KvFrame& frame, const at::Tensor& decoded,
+                        const std::vector<int32_t>& slots);
   // Zeros at every slot of the row: what remains of a gain then is not communication.
   void SetZeroRow(int64_t row, int64_t row_slots);
 

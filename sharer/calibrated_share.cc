@@ -5,6 +5,7 @@
 #include <ATen/ops/stack.h>
 #include <ATen/ops/tensor.h>
 
+#include <algorithm>
 #include <numeric>
 #include <utility>
 #include <vector>
@@ -24,17 +25,16 @@ std::vector<uint32_t> PositionsOf(const ShareJob& job) {
   return positions;
 }
 
-// The wanted tokens of the codebook's tensors: [tensors, H, T, D] in one copy.
-at::Tensor TensorsOnCpu(const KltCodebook& codebook, const KvCache& cache, int64_t row,
-                        const std::vector<uint32_t>& positions) {
-  const std::vector<int64_t> tokens(positions.begin(), positions.end());
-  const at::Tensor index = at::tensor(tokens, at::kLong).to(cache.valid.device());
-  std::vector<at::Tensor> tensors;
-  for (const auto& [layer, half] : codebook.layers.Tensors()) {
-    const at::Tensor& tensor = half == Half::kKey ? cache.keys[layer] : cache.values[layer];
-    tensors.push_back(tensor[row].index_select(1, index));
+// How many of the last wanted tokens are read for the codec's level, or for any level if its budget
+// chooses.
+int64_t NumRead(const ShareJob& job, size_t num_wanted) {
+  const KltCodebook& codebook = *job.codebook;
+  size_t num_read = 1;  // a cache has at least one
+  for (uint32_t level = 0; level < codebook.levels.size(); ++level) {
+    if (job.codec.klt->level.value_or(level) != level) continue;
+    num_read = std::max(num_read, codebook.NumRead(codebook.levels[level], num_wanted));
   }
-  return at::stack(tensors).cpu();
+  return static_cast<int64_t>(num_read);
 }
 
 KvCacheView ViewOf(const KltCodebook& codebook, const at::Tensor& tensors) {
@@ -66,12 +66,23 @@ absl::StatusOr<const KltCodebook*> CodebookFor(const ShareJob& job, const KltCod
   return codebook;
 }
 
-absl::StatusOr<KltMessage> EncodeCalibrated(const ShareJob& job, const KvCache& cache,
-                                            int64_t row) {
+at::Tensor CopyToCpu(const ShareJob& job, const KvCache& cache, int64_t row) {
+  const std::vector<uint32_t> positions = PositionsOf(job);
+  const std::vector<int64_t> tokens(positions.end() - NumRead(job, positions.size()),
+                                    positions.end());
+  const at::Tensor index = at::tensor(tokens, at::kLong).to(cache.valid.device());
+  std::vector<at::Tensor> tensors;
+  for (const auto& [layer, half] : job.codebook->layers.Tensors()) {
+    const at::Tensor& tensor = half == Half::kKey ? cache.keys[layer] : cache.values[layer];
+    tensors.push_back(tensor[row].index_select(1, index));
+  }
+  return at::stack(tensors).cpu();
+}
+
+absl::StatusOr<KltMessage> EncodeCalibrated(const ShareJob& job, const at::Tensor& tensors) {
   const KltCodebook& codebook = *job.codebook;
   const std::vector<uint32_t> positions = PositionsOf(job);
-  const at::Tensor tensors = TensorsOnCpu(codebook, cache, row, positions);
-  ASSIGN_OR_RETURN(const KltEncoder encoder,
+  ASSIGN_OR_RETURN(KltEncoder encoder,
                    KltEncoder::Create(codebook, {job.ids, positions}, ViewOf(codebook, tensors)));
   const KltChoice& choice = *job.codec.klt;
   if (!choice.level) return WriteWithinBudget(encoder, choice.budget_bytes);

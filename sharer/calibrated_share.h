@@ -1,6 +1,8 @@
 // A share whose codec is klt: checked against its codebook, copied to the CPU and encoded there.
 #pragma once
 
+#include <ATen/core/Tensor.h>
+
 #include "absl/status/statusor.h"
 #include "common/codec/klt_codebooks.h"
 #include "common/model/model.h"
@@ -14,8 +16,12 @@ namespace qc2c {
 // does not fit its template.
 absl::StatusOr<const KltCodebook*> CodebookFor(const ShareJob& job, const KltCodebooks& codebooks);
 
-// Row `row` of a prefilled cache, at the level that the codec names or the best within its budget.
+// What EncodeCalibrated reads of row `row` of a prefilled cache: the codebook's tensors at the last
+// wanted tokens, as many as the codec's level needs. [tensors, H, T, D] on the CPU, in one copy.
 // REQUIRES: job.codebook.
-absl::StatusOr<KltMessage> EncodeCalibrated(const ShareJob& job, const KvCache& cache, int64_t row);
+at::Tensor CopyToCpu(const ShareJob& job, const KvCache& cache, int64_t row);
+
+// That, at the level that the codec names or the best within its budget. Thread-safe.
+absl::StatusOr<KltMessage> EncodeCalibrated(const ShareJob& job, const at::Tensor& tensors);
 
 }  // namespace qc2c

@@ -1,5 +1,6 @@
 #include "sharer/share_engine.h"
 
+#include <ATen/Parallel.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/constant_pad_nd.h>
@@ -80,6 +81,23 @@ TokenBatch Widened(const TokenBatch& tokens, int64_t max_positions) {
   return {at::constant_pad_nd(tokens.ids, {0, padded - width}), tokens.lengths};
 }
 
+// A question of the scheme klt, on its way to the threads that encode.
+struct CalibratedRow {
+  ShareJob* job;
+  at::Tensor tensors;  // of CopyToCpu
+  uint64_t copy_us;
+};
+
+absl::StatusOr<SharedCache> EncodeRow(const CalibratedRow& row) {
+  const Clock::time_point start = Clock::now();
+  ASSIGN_OR_RETURN(KltMessage encoded, EncodeCalibrated(*row.job, row.tensors));
+  SharedCache shared;
+  shared.messages.push_back(std::move(encoded.message));
+  shared.num_kept = encoded.num_kept;
+  shared.times.set_encode_us(row.copy_us + MicrosecondsSince(start));
+  return shared;
+}
+
 }  // namespace
 
 absl::StatusOr<ShareJob> MakeShareJob(const LanguageModel& language_model, const HeldFiles& files,
@@ -157,17 +175,7 @@ void ShareEngine::Share(std::vector<ShareJob> batch) {
               language_model_.model.config().max_positions);
   const absl::StatusOr<ForwardResult> prefill = language_model_.model.Forward(tokens, nullptr);
   const uint64_t prefill_us = MicrosecondsSince(start);
-  for (size_t row = 0; row < batch.size(); ++row) {
-    ShareJob& job = batch[row];
-    if (!prefill.ok()) {
-      job.finish(prefill.status());
-      continue;
-    }
-    if (job.cancelled && job.cancelled()) {
-      job.finish(absl::CancelledError("the caller went away"));
-      continue;
-    }
-    absl::StatusOr<SharedCache> shared = Encode(job, prefill->cache, static_cast<int64_t>(row));
+  const auto finish = [&](ShareJob& job, absl::StatusOr<SharedCache> shared) {
     if (shared.ok()) {
       shared->times.set_queue_us(MicrosecondsBetween(job.arrived, start));
       shared->times.set_sharer_prefill_us(prefill_us);
@@ -176,20 +184,36 @@ void ShareEngine::Share(std::vector<ShareJob> batch) {
       metrics_.ObserveStage(Stage::kEncode, shared->times.encode_us());
     }
     job.finish(std::move(shared));
+  };
+  std::vector<CalibratedRow> calibrated;
+  for (size_t i = 0; i < batch.size(); ++i) {
+    ShareJob& job = batch[i];
+    const auto row = static_cast<int64_t>(i);
+    if (!prefill.ok()) {
+      finish(job, prefill.status());
+    } else if (job.cancelled && job.cancelled()) {
+      finish(job, absl::CancelledError("the caller went away"));
+    } else if (job.codebook != nullptr) {
+      const Clock::time_point copy_start = Clock::now();
+      at::Tensor tensors = CopyToCpu(job, prefill->cache, row);
+      calibrated.push_back({&job, std::move(tensors), MicrosecondsSince(copy_start)});
+    } else {
+      finish(job, Encode(job, prefill->cache, row));
+    }
   }
+  // The transform is plain CPU code: a question a thread.
+  at::parallel_for(0, static_cast<int64_t>(calibrated.size()), /*grain_size=*/1,
+                   [&](int64_t begin, int64_t end) {
+                     for (int64_t i = begin; i < end; ++i) {
+                       finish(*calibrated[i].job, EncodeRow(calibrated[i]));
+                     }
+                   });
 }
 
 absl::StatusOr<SharedCache> ShareEngine::Encode(const ShareJob& job, const KvCache& cache,
                                                 int64_t row) {
   const Clock::time_point start = Clock::now();
   SharedCache shared;
-  if (job.codebook != nullptr) {
-    ASSIGN_OR_RETURN(KltMessage encoded, EncodeCalibrated(job, cache, row));
-    shared.messages.push_back(std::move(encoded.message));
-    shared.num_kept = encoded.num_kept;
-    shared.times.set_encode_us(MicrosecondsSince(start));
-    return shared;
-  }
   const KvLayout layout = language_model_.model.config().Layout();
   // All layers: a selection by norm reads more than is sent.
   std::vector<int32_t> layers(layout.num_layers);

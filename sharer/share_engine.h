@@ -48,7 +48,7 @@ struct ShareJob {
   uint32_t chunk_bytes = 0;
   std::function<bool()> cancelled;  // polled between stages
   std::function<void(absl::StatusOr<SharedCache>)>
-      finish;  // called exactly once, on a worker thread
+      finish;  // called exactly once, on the worker or a thread of its own
   Clock::time_point arrived = Clock::now();
 
   int64_t num_tokens() const { return static_cast<int64_t>(ids.size()); }

@@ -1,7 +1,7 @@
 // The scheme klt: a prompt's cache as coefficients of a codebook (klt_codebook.h).
 //
 // The CPU computes it, whatever device the cache came from: a caller copies the open tensors of a
-// cache on a GPU first, which is small beside the transform.
+// cache on a GPU first, and of those only the tokens that the level reads.
 #pragma once
 
 #include <array>
@@ -14,36 +14,49 @@
 #include "common/codec/codec.h"
 #include "common/codec/klt_codebook.h"
 #include "common/codec/klt_layout.h"
+#include "common/codec/klt_rows.h"
 
 namespace qc2c {
 
-// One prompt's cache, ready to be encoded at any level of the codebook, which it borrows.
+// One prompt's cache, ready to be encoded at any level of the codebook. What a level does not need
+// is neither read nor computed, and what one level computed the next one reuses.
+// Thread-compatible.
 class KltEncoder {
  public:
-  // `cache` has the prompt's wanted tokens, keys as cached, on the CPU. INVALID_ARGUMENT for a
-  // prompt that does not fit the codebook's template, another layout, an absent tensor, and for NaN
-  // or infinity, naming layer, half, token and head.
+  // `cache` has the last cache.num_tokens of the prompt's wanted tokens (all, or at least
+  // KltCodebook::NumRead of every level that will be asked for), keys as cached, on the CPU. It and
+  // the codebook are borrowed. INVALID_ARGUMENT for a prompt that does not fit the codebook's
+  // template, another layout, more tokens than the prompt's, or an absent tensor.
   static absl::StatusOr<KltEncoder> Create(const KltCodebook& codebook, const KltPrompt& prompt,
                                            const KvCacheView& cache);
 
   // frame.model_fingerprint is the codebook's sharer. INVALID_ARGUMENT naming the level if there is
-  // none such, or the coefficient that is beyond kMaxKltValue steps.
-  absl::StatusOr<KvFrame> Encode(uint32_t level) const;
+  // none such or the cache has fewer tokens than it reads, the layer, half, token and head of a NaN
+  // or infinity, or the coefficient that is beyond kMaxKltValue steps.
+  absl::StatusOr<KvFrame> Encode(uint32_t level);
 
   const KltCodebook& codebook() const { return *codebook_; }
 
  private:
-  KltEncoder(const KltCodebook& codebook, uint32_t num_tokens)
-      : codebook_(&codebook), num_tokens_(num_tokens) {}
+  // The coefficients of one half of a part's rows `begin` .. `end`: [end - begin, num_components].
+  struct Projection {
+    size_t begin = 0, end = 0, num_components = 0;
+    std::vector<float> coefficients;
+  };
 
-  void AppendJoint(const KltPart& part, std::vector<float>& coefficients) const;
-  // Of parts of one source, which alternate between keys and values.
-  void AppendTokens(std::span<const KltPart> parts, std::vector<float>& coefficients) const;
+  KltEncoder(const KltCodebook& codebook, uint32_t num_tokens, KltRows rows)
+      : codebook_(&codebook), num_tokens_(num_tokens), rows_(std::move(rows)) {}
+
+  absl::Status ProjectJoint(const KltPart& part, Projection& projection);
+  absl::Status ProjectTokens(const KltPart& first, size_t end, Projection& projection);
+  // The coefficients of parts of one source, in their order; `values` gets whole numbers of steps.
+  absl::Status AppendParts(std::span<const KltPart> parts, std::vector<int32_t>& values);
 
   const KltCodebook* codebook_;
   uint32_t num_tokens_;
-  // By Half: [middle tokens + tail tokens, Dim], un-rotated, less the mean.
-  std::array<std::vector<float>, 2> rows_;
+  KltRows rows_;
+  // By source and half.
+  std::array<std::array<Projection, 2>, kNumKltSources> projections_;
 };
 
 // DecodeCache for such a frame: `out` is on the CPU, of the codebook's layout, and its token i is

@@ -34,6 +34,14 @@ absl::Status KltCodebook::CheckLevel(uint32_t level) const {
                                                  ", the levels of the codebook"));
 }
 
+size_t KltCodebook::NumRead(const KltLevel& level, size_t num_tokens) const {
+  if (level.middle_step) return num_tokens - prompt_template.num_prefix();
+  if (level.tail_step) {
+    return level.last_tokens == 0 ? prompt_template.num_tail() : level.last_tokens;
+  }
+  return level.joint_step ? joint_tokens : 0;
+}
+
 std::vector<uint32_t> KltCodebook::KeptTokens(const KltLevel& level, uint32_t num_tokens) const {
   const uint32_t count = level.last_tokens == 0 ? num_tokens : level.last_tokens;
   std::vector<uint32_t> tokens(count);

@@ -46,8 +46,8 @@ float KltPower(int exponent);
 
 struct KltBasis {
   size_t dim = 0;
-  std::vector<float> analysis;   // [k, dim]
-  std::vector<float> synthesis;  // [k, dim]
+  std::vector<float> analysis;   // [k, dim] as PackComponents has it
+  std::vector<float> synthesis;  // [k, dim] as PackDimensions has it
   std::vector<int16_t> sigma;    // [k] exponents, not ascending
   std::vector<uint8_t> shape;    // [k] which family of tables, below kKltNumShapes
 
@@ -91,6 +91,8 @@ struct KltCodebook {
   size_t Dim(Half half) const;
   // INVALID_ARGUMENT naming the level and what there is.
   absl::Status CheckLevel(uint32_t level) const;
+  // How many of the last wanted tokens an encoder reads for this level, of T. REQUIRES: as below.
+  size_t NumRead(const KltLevel& level, size_t num_tokens) const;
   // The tokens, of T wanted ones, that a frame of this level has. REQUIRES: T as the template says.
   std::vector<uint32_t> KeptTokens(const KltLevel& level, uint32_t num_tokens) const;
 

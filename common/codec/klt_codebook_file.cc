@@ -7,6 +7,7 @@
 #include "common/base/status_macros.h"
 #include "common/codec/klt_codebook.h"
 #include "common/codec/klt_codebook_fields.h"
+#include "common/codec/klt_transform.h"
 #include "common/tensor/safetensors_view.h"
 
 namespace qc2c {
@@ -91,8 +92,11 @@ absl::Status ReadBasis(const std::string& name, size_t dim, CodebookTensors& ten
   basis.dim = dim;
   ASSIGN_OR_RETURN(const int64_t k, tensors.FirstDimension(name + ".sigma", kMaxComponents));
   const std::vector<int64_t> shape = {k, static_cast<int64_t>(dim)};
-  RETURN_IF_ERROR(tensors.Floats(name + ".analysis", shape, basis.analysis));
-  RETURN_IF_ERROR(tensors.Floats(name + ".synthesis", shape, basis.synthesis));
+  std::vector<float> matrix;
+  RETURN_IF_ERROR(tensors.Floats(name + ".analysis", shape, matrix));
+  basis.analysis = PackComponents(matrix, k, dim);
+  RETURN_IF_ERROR(tensors.Floats(name + ".synthesis", shape, matrix));
+  basis.synthesis = PackDimensions(matrix, k, dim);
   ASSIGN_OR_RETURN(basis.sigma, tensors.Shorts(name + ".sigma", {k}, -kMaxExponent, kMaxExponent));
   ASSIGN_OR_RETURN(const auto shapes, tensors.Shorts(name + ".shape", {k}, 0, kKltNumShapes - 1));
   basis.shape.assign(shapes.begin(), shapes.end());

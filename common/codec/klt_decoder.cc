@@ -15,7 +15,15 @@
 namespace qc2c {
 namespace {
 
-using Rows = std::array<std::vector<float>, 2>;  // by Half: [tokens behind the prefix, Dim]
+// The kept tokens behind the prefix.
+struct Rows {
+  size_t first = 0;                          // behind the prefix
+  std::array<std::vector<float>, 2> values;  // by Half: [tokens from the first on, Dim]
+
+  float* Row(Half half, size_t row, size_t dim) {
+    return values[static_cast<size_t>(half)].data() + (row - first) * dim;
+  }
+};
 
 absl::Status Differs(const char* field, uint64_t found, uint64_t expected) {
   return absl::InvalidArgumentError(absl::StrCat(field, " is ", found, ": expected ", expected));
@@ -63,49 +71,74 @@ absl::Status CheckFrame(const KvFrame& frame, const KltCodebook& codebook,
   return CheckCache(out, codebook.layers.Tensors());
 }
 
-Rows MeansOf(const KltCodebook& codebook, uint32_t num_tokens) {
-  const KltTemplate& common = codebook.prompt_template;
-  const size_t num_middle = num_tokens - common.num_prefix() - common.num_tail();
-  Rows rows;
-  for (size_t h = 0; h < rows.size(); ++h) {
-    for (size_t i = 0; i < num_middle; ++i) {
-      rows[h].insert(rows[h].end(), codebook.middle_mean[h].begin(), codebook.middle_mean[h].end());
+// The means of the kept tokens behind the prefix, of which `first` is the first.
+Rows MeansOf(const KltCodebook& codebook, size_t first, size_t num_rows) {
+  const size_t num_middle = num_rows - codebook.prompt_template.num_tail();
+  Rows rows{.first = first};
+  for (size_t h = 0; h < rows.values.size(); ++h) {
+    std::vector<float>& values = rows.values[h];
+    const std::vector<float>& middle = codebook.middle_mean[h];
+    values.reserve((num_rows - first) * middle.size());
+    for (size_t row = first; row < num_middle; ++row) {
+      values.insert(values.end(), middle.begin(), middle.end());
     }
-    rows[h].insert(rows[h].end(), codebook.tail_mean[h].begin(), codebook.tail_mean[h].end());
+    const size_t tail = std::max(first, num_middle) - num_middle;
+    values.insert(values.end(), codebook.tail_mean[h].begin() + tail * middle.size(),
+                  codebook.tail_mean[h].end());
   }
   return rows;
 }
 
-// Adds coefficient times a component of the joint basis, whose row is spread over both halves.
-void AddJoint(const KltCodebook& codebook, float coefficient, const float* vector, size_t first_row,
-              Rows& rows) {
-  for (size_t token = first_row; token < first_row + codebook.joint_tokens; ++token) {
-    for (const Half half : {Half::kKey, Half::kValue}) {
-      const size_t dim = codebook.Dim(half);
-      AddScaled(coefficient, vector,
-                std::span(rows[static_cast<size_t>(half)]).subspan(token * dim, dim));
-      vector += dim;
-    }
+// What is not zero of a part.
+std::vector<KltTerm> TermsOf(const KltRun& run, std::span<const int32_t> values) {
+  const float step = KltPower(run.step);
+  std::vector<KltTerm> terms;
+  for (size_t c = 0; c < run.num_sent; ++c) {
+    if (values[c] == 0) continue;
+    terms.push_back({static_cast<uint32_t>(c), static_cast<float>(values[c]) * step});
   }
+  return terms;
 }
 
-void AddCoefficients(const KltCodebook& codebook, const std::vector<KltPart>& parts,
-                     std::span<const int32_t> values, Rows& rows) {
-  for (const KltPart& part : parts) {
-    const KltBasis& basis = *part.run.basis;
-    const float step = KltPower(part.run.step);
-    for (size_t c = 0; c < part.run.num_sent; ++c) {
-      if (values[c] == 0) continue;
-      const float coefficient = static_cast<float>(values[c]) * step;
-      const float* vector = basis.synthesis.data() + c * basis.dim;
-      if (part.source == KltPart::Source::kJoint) {
-        AddJoint(codebook, coefficient, vector, part.row, rows);
-      } else {
-        std::vector<float>& half = rows[static_cast<size_t>(part.half)];
-        AddScaled(coefficient, vector, std::span(half).subspan(part.row * basis.dim, basis.dim));
+// Adds the joint row, which is spread over both halves of its tokens.
+void AddJoint(const KltCodebook& codebook, const KltPart& part, std::span<const int32_t> values,
+              Rows& rows) {
+  const KltBasis& basis = *part.run.basis;
+  std::vector<float> joint(basis.dim);
+  const auto for_each_piece = [&](const auto& copy) {
+    float* piece = joint.data();
+    for (size_t token = part.row; token < part.row + codebook.joint_tokens; ++token) {
+      for (const Half half : {Half::kKey, Half::kValue}) {
+        const size_t dim = codebook.Dim(half);
+        copy(rows.Row(half, token, dim), piece, dim);
+        piece += dim;
       }
     }
-    values = values.subspan(part.run.num_sent);
+  };
+  for_each_piece([](const float* row, float* piece, size_t dim) { std::copy_n(row, dim, piece); });
+  const std::vector<KltTerm> terms = TermsOf(part.run, values);
+  AddTerms({&terms, 1}, basis.synthesis.data(), basis.size(), basis.dim, joint.data());
+  for_each_piece([](float* row, const float* piece, size_t dim) { std::copy_n(piece, dim, row); });
+}
+
+void AddCoefficients(const KltCodebook& codebook, std::span<const KltPart> parts,
+                     std::span<const int32_t> values, Rows& rows) {
+  for (const std::span<const KltPart> same : BySource(parts)) {
+    std::array<std::vector<std::vector<KltTerm>>, 2> terms;  // by half and row
+    for (const KltPart& part : same) {
+      if (part.source == KltPart::Source::kJoint) {
+        AddJoint(codebook, part, values, rows);
+      } else {
+        terms[static_cast<size_t>(part.half)].push_back(TermsOf(part.run, values));
+      }
+      values = values.subspan(part.run.num_sent);
+    }
+    if (same.front().source == KltPart::Source::kJoint) continue;
+    for (const KltPart& first : same.first(2)) {
+      const KltBasis& basis = *first.run.basis;
+      AddTerms(terms[static_cast<size_t>(first.half)], basis.synthesis.data(), basis.size(),
+               basis.dim, rows.Row(first.half, first.row, basis.dim));
+    }
   }
 }
 
@@ -151,24 +184,26 @@ absl::Status DecodeKlt(const KvFrame& frame, std::span<const uint32_t> positions
   ASSIGN_OR_RETURN(
       const std::vector<int32_t> values,
       DecodeKltValues(codebook, RunsOf(parts), data.first(num_codes), data.subspan(num_codes)));
-  Rows rows = MeansOf(codebook, frame.num_tokens);
-  AddCoefficients(codebook, parts, values, rows);
   const size_t num_prefix = codebook.prompt_template.num_prefix();
+  const size_t num_rows = frame.num_tokens - num_prefix;
+  const size_t first = num_rows - std::min(frame.positions.size(), num_rows);
+  Rows rows = MeansOf(codebook, first, num_rows);
+  AddCoefficients(codebook, parts, values, rows);
   std::vector<RotaryTable> tables;
   for (const std::vector<float>& list : codebook.rotation.frequencies) {
-    tables.emplace_back(list, positions.subspan(num_prefix));
+    tables.emplace_back(list, positions.subspan(num_prefix + first));
   }
   for (size_t i = 0; i < frame.positions.size(); ++i) {
     const size_t token = frame.positions[i];
     for (const Half half : {Half::kKey, Half::kValue}) {
-      const auto h = static_cast<size_t>(half);
       const size_t dim = codebook.Dim(half);
       if (token < num_prefix) {
-        WriteToken(codebook, half, codebook.prefix[h].data() + token * dim, i, out);
+        const float* const prefix = codebook.prefix[static_cast<size_t>(half)].data();
+        WriteToken(codebook, half, prefix + token * dim, i, out);
         continue;
       }
-      float* row = rows[h].data() + (token - num_prefix) * dim;
-      if (half == Half::kKey) RotateRow(codebook, tables, token - num_prefix, row);
+      float* const row = rows.Row(half, token - num_prefix, dim);
+      if (half == Half::kKey) RotateRow(codebook, tables, token - num_prefix - first, row);
       WriteToken(codebook, half, row, i, out);
     }
   }

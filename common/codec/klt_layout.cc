@@ -1,5 +1,7 @@
 #include "common/codec/klt_layout.h"
 
+#include <algorithm>
+
 namespace qc2c {
 namespace {
 
@@ -39,6 +41,17 @@ std::vector<KltPart> PartsOf(const KltCodebook& codebook, const KltLevel& level,
             level.joint_step ? joint_begin : num_rows, parts);
   }
   return parts;
+}
+
+std::vector<std::span<const KltPart>> BySource(std::span<const KltPart> parts) {
+  std::vector<std::span<const KltPart>> groups;
+  while (!parts.empty()) {
+    const auto end = std::ranges::find_if(
+        parts, [&](const KltPart& part) { return part.source != parts.front().source; });
+    groups.push_back(parts.first(end - parts.begin()));
+    parts = parts.subspan(groups.back().size());
+  }
+  return groups;
 }
 
 std::vector<KltRun> RunsOf(const std::vector<KltPart>& parts) {

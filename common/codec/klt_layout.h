@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "common/codec/klt_codebook.h"
@@ -17,10 +18,15 @@ struct KltPart {
   KltRun run;
 };
 
+inline constexpr size_t kNumKltSources = 3;
+
 // The joint row; then the middle's tokens, each its keys before its values; then the tail's that
 // are neither in the joint row nor left out. REQUIRES: num_tokens as the template says.
 std::vector<KltPart> PartsOf(const KltCodebook& codebook, const KltLevel& level,
                              uint32_t num_tokens);
+
+// The parts of each source, which lie together.
+std::vector<std::span<const KltPart>> BySource(std::span<const KltPart> parts);
 
 std::vector<KltRun> RunsOf(const std::vector<KltPart>& parts);
 

@@ -3,10 +3,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <memory>
 
+#include "absl/strings/str_cat.h"
 #include "common/codec/rotary.h"
 #include "common/codec/test_codebook.h"
 
@@ -18,7 +20,7 @@ using testing::HasSubstr;
 class KltTest : public testing::Test {
  protected:
   KvFrame Encode(const TestPrompt& prompt, uint32_t level) const {
-    const auto encoder = KltEncoder::Create(book_, prompt.prompt(), prompt.view());
+    auto encoder = KltEncoder::Create(book_, prompt.prompt(), prompt.view());
     EXPECT_TRUE(encoder.ok()) << encoder.status();
     auto frame = encoder->Encode(level);
     EXPECT_TRUE(frame.ok()) << frame.status();
@@ -180,17 +182,58 @@ TEST_F(KltTest, AFineStepTakesMoreBytesThanACoarseOne) {
   EXPECT_EQ(Encode(prompt, 4).data, Encode(prompt, 4).data);
 }
 
+// The last `count` tokens of a cache.
+KvCacheView LastTokens(KvCacheView view, int64_t count) {
+  for (std::vector<KvPlane>* planes : {&view.keys, &view.values}) {
+    for (KvPlane& plane : *planes) {
+      plane.data = static_cast<float*>(plane.data) + (view.num_tokens - count) * plane.token_stride;
+    }
+  }
+  view.num_tokens = count;
+  return view;
+}
+
+TEST_F(KltTest, ALevelNeedsTheTokensThatItReadsAndNoOthers) {
+  const TestPrompt prompt(4);
+  const size_t num_read[] = {0, 2, 7, 7, 7, 7};  // of 9 wanted tokens: 2 prefix, 4 middle, 3 tail
+  for (uint32_t level = 0; level < 6; ++level) {
+    SCOPED_TRACE(level);
+    EXPECT_EQ(book_.NumRead(book_.levels[level], 9), num_read[level]);
+    const std::vector<uint8_t> whole = Encode(prompt, level).data;
+    const int64_t enough = std::max<int64_t>(1, static_cast<int64_t>(num_read[level]));
+    auto encoder =
+        KltEncoder::Create(book_, prompt.prompt(), LastTokens(prompt.view(), enough)).value();
+    EXPECT_EQ(encoder.Encode(level)->data, whole);
+    if (num_read[level] < 2) continue;
+    auto poor =
+        KltEncoder::Create(book_, prompt.prompt(), LastTokens(prompt.view(), enough - 1)).value();
+    EXPECT_THAT(std::string(poor.Encode(level).status().message()),
+                HasSubstr(absl::StrCat("cache.num_tokens is ", enough - 1)));
+  }
+}
+
+TEST_F(KltTest, LevelsGiveTheSameBytesInAnyOrder) {
+  const TestPrompt prompt(4);
+  for (const auto& order : {std::vector<uint32_t>{0, 1, 2, 3, 4, 5}, {5, 4, 3, 2, 1, 0}}) {
+    auto encoder = KltEncoder::Create(book_, prompt.prompt(), prompt.view()).value();
+    for (const uint32_t level : order) {
+      EXPECT_EQ(encoder.Encode(level)->data, Encode(prompt, level).data) << level;
+    }
+  }
+}
+
 TEST_F(KltTest, WrongCachesAreRefusedByName) {
   TestPrompt prompt(2);
   const auto refusal = [&](const KvCacheView& view, const KltPrompt& words) {
     return std::string(KltEncoder::Create(book_, words, view).status().message());
   };
+  const auto refused_level = [&](const TestPrompt& words, uint32_t level) {
+    auto encoder = KltEncoder::Create(book_, words.prompt(), words.view()).value();
+    return std::string(encoder.Encode(level).status().message());
+  };
   KvCacheView view = prompt.view();
   view.keys[1].data = nullptr;
   EXPECT_THAT(refusal(view, prompt.prompt()), HasSubstr("layer 1 key is absent"));
-  view = prompt.view();
-  view.num_tokens = 6;
-  EXPECT_THAT(refusal(view, prompt.prompt()), HasSubstr("cache.num_tokens is 6"));
   view = prompt.view();
   view.layout.head_dim = 2;
   EXPECT_THAT(refusal(view, prompt.prompt()), HasSubstr("layout"));
@@ -198,18 +241,11 @@ TEST_F(KltTest, WrongCachesAreRefusedByName) {
   EXPECT_THAT(refusal(prompt.view(), shorter.prompt()), HasSubstr("cache.num_tokens is 7"));
   // Value layer 1, token 4, head 1.
   prompt.values()[4 * 7 * 8 + 4 * 8 + 4] = std::numeric_limits<float>::infinity();
-  EXPECT_THAT(refusal(prompt.view(), prompt.prompt()),
+  EXPECT_THAT(refused_level(prompt, 4),
               HasSubstr("layer 1 value token 4 head 1 has a value that is not finite"));
-  const TestPrompt huge(2, 1e30f);
-  EXPECT_THAT(
-      std::string(
-          KltEncoder::Create(book_, huge.prompt(), huge.view())->Encode(4).status().message()),
-      HasSubstr("a coefficient of the cache is"));
-  const TestPrompt fine(2);
-  EXPECT_THAT(
-      std::string(
-          KltEncoder::Create(book_, fine.prompt(), fine.view())->Encode(6).status().message()),
-      HasSubstr("level is 6: expected 0 to 5"));
+  EXPECT_EQ(refused_level(prompt, 1), "");  // of the last two tokens
+  EXPECT_THAT(refused_level(TestPrompt(2, 1e30f), 4), HasSubstr("a coefficient of the cache is"));
+  EXPECT_THAT(refused_level(TestPrompt(2), 6), HasSubstr("level is 6: expected 0 to 5"));
 }
 
 TEST_F(KltTest, DamagedFramesAreRefusedOrDecodedWithinBounds) {

@@ -164,14 +164,14 @@ absl::StatusOr<KvFrame> ReadKltFrame(const std::string& message, const FrameExpe
   return frame;
 }
 
-absl::StatusOr<KltMessage> WriteLevel(const KltEncoder& encoder, uint32_t level) {
+absl::StatusOr<KltMessage> WriteLevel(KltEncoder& encoder, uint32_t level) {
   ASSIGN_OR_RETURN(const KvFrame frame, encoder.Encode(level));
   KltMessage written{.num_kept = static_cast<uint32_t>(frame.positions.size())};
   ASSIGN_OR_RETURN(written.message, WriteKltFrame(frame));
   return written;
 }
 
-absl::StatusOr<KltMessage> WriteWithinBudget(const KltEncoder& encoder, uint32_t budget_bytes) {
+absl::StatusOr<KltMessage> WriteWithinBudget(KltEncoder& encoder, uint32_t budget_bytes) {
   size_t least = SIZE_MAX;
   for (size_t level = encoder.codebook().levels.size(); level-- > 0;) {
     ASSIGN_OR_RETURN(KltMessage written, WriteLevel(encoder, static_cast<uint32_t>(level)));

@@ -30,10 +30,10 @@ struct KltMessage {
 };
 
 // Errors as those of KltEncoder::Encode and WriteKltFrame.
-absl::StatusOr<KltMessage> WriteLevel(const KltEncoder& encoder, uint32_t level);
+absl::StatusOr<KltMessage> WriteLevel(KltEncoder& encoder, uint32_t level);
 
 // The message of the highest level that takes at most `budget_bytes`. INVALID_ARGUMENT naming the
 // budget and what the least level takes, if none does.
-absl::StatusOr<KltMessage> WriteWithinBudget(const KltEncoder& encoder, uint32_t budget_bytes);
+absl::StatusOr<KltMessage> WriteWithinBudget(KltEncoder& encoder, uint32_t budget_bytes);
 
 }  // namespace qc2c

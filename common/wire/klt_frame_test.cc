@@ -19,6 +19,10 @@ class KltFrameTest : public testing::Test {
   KltEncoder Encoder() const {
     return KltEncoder::Create(book_, prompt_.prompt(), prompt_.view()).value();
   }
+  absl::StatusOr<KltMessage> Message(uint32_t level) const {
+    KltEncoder encoder = Encoder();
+    return WriteLevel(encoder, level);
+  }
   FrameExpectation Expectation(const KltChoice& choice) const {
     return {.model_fingerprint = kTestSharer,
             .layout = kTestLayout,
@@ -54,7 +58,7 @@ TEST_F(KltFrameTest, AFrameOfEveryLevelIsReadAsItWasWritten) {
 
 TEST_F(KltFrameTest, HeaderAndTrailerTogetherTakeAtMost48Bytes) {
   for (uint32_t level = 0; level < book_.levels.size(); ++level) {
-    const KltMessage written = WriteLevel(Encoder(), level).value();
+    const KltMessage written = Message(level).value();
     const WireBytes bytes = CountMessage(written.message).value();
     EXPECT_EQ(bytes.tx, written.message.size());
     EXPECT_EQ(bytes.payload, Encoder().Encode(level)->data.size());
@@ -64,7 +68,7 @@ TEST_F(KltFrameTest, HeaderAndTrailerTogetherTakeAtMost48Bytes) {
 }
 
 TEST_F(KltFrameTest, ABudgetIsKeptByTheBestLevelThatFits) {
-  const KltEncoder encoder = Encoder();
+  KltEncoder encoder = Encoder();
   const auto size = [&](uint32_t level) { return WriteLevel(encoder, level)->message.size(); };
   for (uint32_t level = 1; level < book_.levels.size(); ++level) {
     ASSERT_LT(size(level - 1), size(level));
@@ -87,7 +91,7 @@ TEST_F(KltFrameTest, ABudgetIsKeptByTheBestLevelThatFits) {
 }
 
 TEST_F(KltFrameTest, EveryChangedOrMissingByteIsRefused) {
-  const std::string message = WriteLevel(Encoder(), 2)->message;
+  const std::string message = Message(2)->message;
   for (size_t n = 0; n < message.size(); ++n) {
     EXPECT_FALSE(ReadFrame(AtLevel(2), {message.substr(0, n)}).ok()) << "truncated to " << n;
     for (int bit = 0; bit < 8; ++bit) {
@@ -102,7 +106,7 @@ TEST_F(KltFrameTest, EveryChangedOrMissingByteIsRefused) {
 }
 
 TEST_F(KltFrameTest, WhatWasNotAskedForIsRefusedByName) {
-  const std::string message = WriteLevel(Encoder(), 2)->message;
+  const std::string message = Message(2)->message;
   const auto refusal = [&](const FrameExpectation& expected) {
     return std::string(ReadFrame(expected, {message}).status().message());
   };
@@ -123,7 +127,7 @@ TEST_F(KltFrameTest, WhatWasNotAskedForIsRefusedByName) {
 
 TEST_F(KltFrameTest, FieldsThatOtherSchemesHaveAreRefused) {
   v1::CacheChunk chunk;
-  ASSERT_TRUE(chunk.ParseFromString(WriteLevel(Encoder(), 2)->message));
+  ASSERT_TRUE(chunk.ParseFromString(Message(2)->message));
   const auto refusal = [&](const std::function<void(v1::CacheChunk&)>& change) {
     v1::CacheChunk changed = chunk;
     change(changed);

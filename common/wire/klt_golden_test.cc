@@ -85,7 +85,7 @@ TEST(KltGoldenTest, EveryLevelIsWrittenAndDecodedAsTheSecondImplementationDoes) 
   ASSERT_EQ(book->levels.size(), 6);
   Planes cache(9);
   FillRamp(cache, 9);
-  const auto encoder = KltEncoder::Create(*book, {kIds, kPositions}, cache.view());
+  auto encoder = KltEncoder::Create(*book, {kIds, kPositions}, cache.view());
   ASSERT_TRUE(encoder.ok()) << encoder.status();
   for (uint32_t level = 0; level < book->levels.size(); ++level) {
     SCOPED_TRACE(level);
