@@ -1,7 +1,7 @@
 # libFuzzer on the decoders of bytes from a peer. Sourced by ./run.
 
 FUZZ_DIR=$BUILD_DIR-fuzz
-FUZZERS=(rans_fuzzer codes_fuzzer)
+FUZZERS=(rans_fuzzer codes_fuzzer frame_fuzzer decoder_fuzzer klt_fuzzer)
 
 # Prints the newest clang++ from 16 on that can link libFuzzer; earlier ones do not read C++20's library.
 fuzz_compiler() {

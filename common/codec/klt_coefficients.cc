@@ -1,6 +1,7 @@
 #include "common/codec/klt_coefficients.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdlib>
 #include <utility>
 
@@ -106,6 +107,21 @@ absl::StatusOr<KltBytes> EncodeKltValues(const KltCodebook& codebook, std::span<
   ASSIGN_OR_RETURN(bytes.codes,
                    RansEncode(symbols, tables, codebook.tables, RansLanesFor(symbols.size())));
   return bytes;
+}
+
+double KltSymbolBits(const KltCodebook& codebook, const KltRun& run,
+                     std::span<const int32_t> values) {
+  double bits = 0;
+  for (size_t c = 0; c < run.num_sent; ++c) {
+    const ComponentCode code = CodeOf(*run.basis, c, run.step);
+    const RansTable& table = codebook.tables[code.table];
+    const int32_t high = (values[c] + code.offset()) >> code.low_bits;
+    const uint32_t frequency = HasSymbol(table, high)
+                                   ? table.Frequency(static_cast<uint8_t>(high + kKltLargestValue))
+                                   : table.Frequency(kKltEscape);
+    bits += kRansBits - std::log2(frequency) + code.low_bits;
+  }
+  return bits;
 }
 
 absl::StatusOr<std::vector<int32_t>> DecodeKltValues(const KltCodebook& codebook,

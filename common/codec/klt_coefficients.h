@@ -32,6 +32,10 @@ struct KltBytes {
 absl::StatusOr<KltBytes> EncodeKltValues(const KltCodebook& codebook, std::span<const KltRun> runs,
                                          std::span<const int32_t> values);
 
+// What the symbols of one run cost, in bits: log2(2^14 / frequency) each. Escapes come on top.
+double KltSymbolBits(const KltCodebook& codebook, const KltRun& run,
+                     std::span<const int32_t> values);
+
 // Safe on untrusted bytes. DATA_LOSS for a stream that no encoder writes: the wrong length, an
 // escape that is missing, superfluous, too long, out of range, or that the table has a symbol for.
 absl::StatusOr<std::vector<int32_t>> DecodeKltValues(const KltCodebook& codebook,

@@ -24,15 +24,6 @@ v1::CacheHeader HeaderOf(const CodecSpec& codec, uint32_t num_tokens, uint32_t n
   return header;
 }
 
-uint64_t Checksum(const v1::CacheHeader& header, ByteSpan codes) {
-  Hasher hasher;
-  hasher.AddU32(header.format_version()).AddU32(header.codec().scheme());
-  hasher.AddU64(header.codec().codebook()).AddU32(header.codec().klt_level());
-  hasher.AddU32(header.num_tokens()).AddU32(header.num_escape_bytes());
-  hasher.AddU32(static_cast<uint32_t>(codes.size())).Add(codes);
-  return hasher.Digest();
-}
-
 absl::Status CheckHeader(const v1::CacheHeader& header, const FrameExpectation& expected) {
   if (header.format_version() != kFormatVersion) {
     return absl::FailedPreconditionError(
@@ -88,6 +79,15 @@ absl::StatusOr<ChunkView> ViewWhole(const std::string& message) {
 
 }  // namespace
 
+uint64_t KltChecksum(const v1::CacheHeader& header, ByteSpan codes) {
+  Hasher hasher;
+  hasher.AddU32(header.format_version()).AddU32(header.codec().scheme());
+  hasher.AddU64(header.codec().codebook()).AddU32(header.codec().klt_level());
+  hasher.AddU32(header.num_tokens()).AddU32(header.num_escape_bytes());
+  hasher.AddU32(static_cast<uint32_t>(codes.size())).Add(codes);
+  return hasher.Digest();
+}
+
 absl::StatusOr<std::string> WriteKltFrame(const KvFrame& frame) {
   if (!frame.codec.klt || !frame.codec.klt->level) {
     return absl::InvalidArgumentError(
@@ -100,7 +100,7 @@ absl::StatusOr<std::string> WriteKltFrame(const KvFrame& frame) {
   v1::CacheChunk chunk;
   *chunk.mutable_header() = HeaderOf(frame.codec, frame.num_tokens, frame.num_escape_bytes);
   if (!frame.data.empty()) chunk.add_blocks()->set_codes(frame.data.data(), frame.data.size());
-  chunk.mutable_trailer()->set_checksum(Checksum(chunk.header(), frame.data));
+  chunk.mutable_trailer()->set_checksum(KltChecksum(chunk.header(), frame.data));
   return chunk.SerializeAsString();
 }
 
@@ -139,7 +139,7 @@ absl::StatusOr<KvFrame> ReadKltFrame(const std::string& message, const FrameExpe
   if (trailer.num_blocks() != 0 || trailer.code_bytes() != 0 || trailer.scale_bytes() != 0) {
     return absl::InvalidArgumentError("trailer: has a count: expected the checksum alone");
   }
-  const uint64_t checksum = Checksum(header, codes);
+  const uint64_t checksum = KltChecksum(header, codes);
   if (trailer.checksum() != checksum) {
     return absl::DataLossError(
         Differs("trailer.checksum", HashText(trailer.checksum()), HashText(checksum)));

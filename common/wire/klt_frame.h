@@ -12,6 +12,9 @@
 
 namespace qc2c {
 
+// The trailer's checksum.
+uint64_t KltChecksum(const v1::CacheHeader& header, ByteSpan codes);
+
 // The serialized CacheChunk. INVALID_ARGUMENT for a codec without a level, or for more than
 // kMaxChunkBytes of codes.
 absl::StatusOr<std::string> WriteKltFrame(const KvFrame& frame);

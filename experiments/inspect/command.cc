@@ -4,11 +4,13 @@
 #include <functional>
 #include <iostream>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "common/base/status_macros.h"
+#include "common/codec/klt_codebook.h"
 #include "common/serving/language_model.h"
 #include "experiments/inspect/folder_reports.h"
 #include "experiments/inspect/frame_file.h"
@@ -24,6 +26,7 @@ using Json = nlohmann::ordered_json;
 struct InspectFlags {
   bool json = false;
   std::string path;
+  std::string codebook;
   FuseRequest fuse;
   std::string dtype = "fp32";
   std::string device = "cpu";
@@ -40,7 +43,13 @@ absl::StatusOr<Json> InspectFuse(InspectFlags& flags) {
 absl::StatusOr<Json> InspectFrame(const InspectFlags& flags) {
   absl::StatusOr<std::vector<std::string>> messages = ReadFrameFile(flags.path);
   if (!messages.ok()) return AsFileError(messages.status());
-  absl::StatusOr<Json> report = ReportFrame(*messages);
+  std::optional<KltCodebook> codebook;
+  if (!flags.codebook.empty()) {
+    absl::StatusOr<KltCodebook> loaded = KltCodebook::Load(flags.codebook);
+    if (!loaded.ok()) return AsFileError(loaded.status());
+    codebook = *std::move(loaded);
+  }
+  absl::StatusOr<Json> report = ReportFrame(*messages, codebook ? &*codebook : nullptr);
   if (!report.ok()) return AsFileError(report.status());
   return report;
 }
@@ -100,10 +109,12 @@ void AddInspectCommand(CLI::App& app, absl::Status* result) {
       result, [](const InspectFlags& f) { return ReportFuser(f.path); })
       ->add_option("DIR", flags->path, "the fuser folder")
       ->required();
-  Add(*inspect, "frame", "Print what the messages of a share hold, and check them", flags, result,
-      InspectFrame)
-      ->add_option("FILE", flags->path, "the messages, length-delimited or hexadecimal lines")
+  CLI::App* frame =
+      Add(*inspect, "frame", "Print what the messages of a share hold, and check them", flags,
+          result, InspectFrame);
+  frame->add_option("FILE", flags->path, "the messages, length-delimited or hexadecimal lines")
       ->required();
+  frame->add_option("--codebook", flags->codebook, "of a frame of klt, to read its coefficients");
 }
 
 }  // namespace qc2c

@@ -8,6 +8,7 @@
 #include "common/base/hash.h"
 #include "common/base/status_macros.h"
 #include "common/wire/frame_codec.h"
+#include "experiments/inspect/klt_report.h"
 
 namespace qc2c {
 namespace {
@@ -68,7 +69,8 @@ void AppendBlocks(size_t message, const v1::CacheChunk& chunk, Json& blocks) {
 
 }  // namespace
 
-absl::StatusOr<Json> ReportFrame(const std::vector<std::string>& messages) {
+absl::StatusOr<Json> ReportFrame(const std::vector<std::string>& messages,
+                                 const KltCodebook* codebook) {
   Json header;
   Json trailer = nullptr;
   Json blocks = Json::array();
@@ -88,6 +90,7 @@ absl::StatusOr<Json> ReportFrame(const std::vector<std::string>& messages) {
       trailer["checksum"] = HashText(chunk.trailer().checksum());
     }
   }
+  if (first.codec().scheme() == v1::SCHEME_KLT) return ReportKltFrame(messages, first, codebook);
   if (!first.has_layout()) return absl::InvalidArgumentError("message 0 has no header");
   ASSIGN_OR_RETURN(header, HeaderReport(first));
   const absl::Status verdict = Verdict(first, messages);
