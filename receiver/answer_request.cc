@@ -73,6 +73,11 @@ absl::Status CheckPrefix(const v1::AnswerRequest& request) {
         "control_context is empty: CONTROL_WRONG_QUESTION of MODE_PREFIX needs it");
   }
   ASSIGN_OR_RETURN(const CodecSpec codec, CodecFromProto(request.codec()));
+  if (codec.index_sets != IndexSets::kOne) {
+    return absl::InvalidArgumentError(
+        "codec: indices is 'per_layer': MODE_PREFIX, whose tokens are those of every layer, "
+        "expects one");
+  }
   for (const Half half : {Half::kKey, Half::kValue}) {
     const std::vector<uint8_t>& entries = codec.schedule.Of(half);
     if (std::ranges::find(entries, PrecisionSchedule::kNotSent) == entries.end()) continue;

@@ -127,6 +127,13 @@ TEST(CheckAnswerRequestTest, AContextIsForModesThatShareACacheAndPrefixNeedsOne)
       v1::MODE_PREFIX, [](Request& r) { r.set_control(v1::CONTROL_WRONG_QUESTION); },
       "control_context is empty", "CONTROL_WRONG_QUESTION");
   ExpectRefused(v1::MODE_PREFIX, [](Request& r) { r.clear_codec(); }, "scheme", "expected");
+  ExpectRefused(
+      v1::MODE_PREFIX,
+      [](Request& r) {
+        *r.mutable_codec() = CodecToProto(
+            CodecSpec::Parse("int8,select=key_norm,indices=per_layer,keep_tokens=2").value());
+      },
+      "indices is 'per_layer'", "expects one");
 }
 
 TEST(CheckAnswerRequestTest, FusedNeedsACodecAndTheWrongQuestionItsPrompt) {

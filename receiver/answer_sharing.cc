@@ -203,7 +203,7 @@ void AnswerBatch::TakeCache(AnswerState& question) {
   *reply.mutable_bytes() = ToProto(received->bytes);
   reply.mutable_bytes()->set_formula(FormulaBytes(frame));
   reply.mutable_bytes()->set_raw(RawBytes(frame, parts_.sharer.card()));
-  reply.set_num_kept_tokens(frame.positions.size());
+  reply.set_num_kept_tokens(frame.num_kept());
   v1::StageTimes& times = *reply.mutable_times();
   times.set_sharer_prefill_us(shared->sharer_times.sharer_prefill_us());
   times.set_encode_us(shared->sharer_times.encode_us());
@@ -211,7 +211,7 @@ void AnswerBatch::TakeCache(AnswerState& question) {
   times.set_decode_cache_us(MicrosecondsSince(start));
   Qc2cMetrics& metrics = parts_.metrics;
   metrics.raw_bytes_total.With(codec).Increment(static_cast<double>(reply.bytes().raw()));
-  metrics.CountTokens(codec, frame.positions.size(), frame.num_tokens - frame.positions.size());
+  metrics.CountTokens(codec, frame.num_kept(), frame.num_tokens - frame.num_kept());
   metrics.layers_skipped_total.Increment(
       static_cast<double>(frame.layout.num_layers - frame.layers.NumLayers()));
   metrics.ObserveStage(Stage::kTransfer, shared->transfer_us);

@@ -3,11 +3,11 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/ones.h>
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
 
 #include <algorithm>
+#include <span>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -49,13 +49,11 @@ SharerCacheBuilder::SharerCacheBuilder(const KvLayout& sharer, const KvLayerSet&
       data_(at::zeros({static_cast<int64_t>(tensors_.size()), batch_size, num_slots,
                        sharer.num_kv_heads, sharer.head_dim},
                       at::TensorOptions(options.device).dtype(options.dtype))),
-      selected_(
-          at::zeros({batch_size, num_slots}, at::TensorOptions(options.device).dtype(at::kBool))),
-      sent_(at::ones({data_.size(0), batch_size}, at::kBool)) {}
+      selected_(at::zeros({data_.size(0), batch_size, num_slots}, at::kBool)) {}
 
 absl::StatusOr<at::Tensor> SharerCacheBuilder::Decode(const KvFrame& frame,
                                                       const CodecContext& context) const {
-  const int64_t num_kept = static_cast<int64_t>(frame.positions.size());
+  const int64_t num_kept = frame.num_kept();
   // Frames of klt are decoded on the CPU.
   const at::Tensor decoded =
       at::zeros({data_.size(0), num_kept, layout_.num_kv_heads, layout_.head_dim},
@@ -85,36 +83,63 @@ absl::Status SharerCacheBuilder::SetRow(int64_t row, const KvFrame& frame,
 absl::Status SharerCacheBuilder::PlaceRow(int64_t row, const KvFrame& frame,
                                           const at::Tensor& decoded,
                                           const std::vector<int32_t>& slots) {
-  const std::vector<KvTensorId> sent = frame.layers.Tensors();
-  for (size_t i = 0; i < tensors_.size(); ++i) {
-    sent_[static_cast<int64_t>(i)][row] = std::ranges::find(sent, tensors_[i]) != sent.end();
+  const at::Tensor moved = decoded.to(data_.device());
+  bool is_any_filled = false;
+  size_t end = 0;
+  for (size_t begin = 0; begin < tensors_.size(); begin = end) {
+    end = EndOfSet(frame, begin);
+    is_any_filled |= FillSlots(row, frame, slots, moved, begin, end);
   }
+  if (is_any_filled) return absl::OkStatus();
+  return absl::FailedPreconditionError(absl::StrCat("none of the ", frame.num_kept(),
+                                                    " sent tokens is aligned with one of the ",
+                                                    slots.size(), " tokens of the receiver"));
+}
 
+// After the tensors from `begin` on that have the same tokens.
+size_t SharerCacheBuilder::EndOfSet(const KvFrame& frame, size_t begin) const {
+  if (frame.codec.index_sets == IndexSets::kOne) return tensors_.size();
+  size_t end = begin;
+  while (end < tensors_.size() && tensors_[end].layer == tensors_[begin].layer) ++end;
+  return end;
+}
+
+bool SharerCacheBuilder::FillSlots(int64_t row, const KvFrame& frame,
+                                   const std::vector<int32_t>& slots, const at::Tensor& decoded,
+                                   size_t begin, size_t end) {
+  std::vector<int64_t> sent;
+  const std::vector<KvTensorId> of_frame = frame.layers.Tensors();
+  for (size_t i = begin; i < end; ++i) {
+    if (std::ranges::find(of_frame, tensors_[i]) == of_frame.end()) continue;
+    sent.push_back(static_cast<int64_t>(i));
+  }
+  if (sent.empty()) return false;
+  const std::span<const uint32_t> positions =
+      frame.PositionsOf(tensors_[static_cast<size_t>(sent.front())].layer);
   std::vector<int64_t> sources, filled;
   for (size_t slot = 0; slot < slots.size(); ++slot) {
     if (slots[slot] < 0) continue;
     const auto token = static_cast<uint32_t>(slots[slot]);
-    const auto found = std::ranges::lower_bound(frame.positions, token);
-    if (found == frame.positions.end() || *found != token) continue;
-    sources.push_back(found - frame.positions.begin());
+    const auto found = std::ranges::lower_bound(positions, token);
+    if (found == positions.end() || *found != token) continue;
+    sources.push_back(found - positions.begin());
     filled.push_back(static_cast<int64_t>(slot));
   }
-  if (filled.empty()) {
-    return absl::FailedPreconditionError(absl::StrCat("none of the ", frame.positions.size(),
-                                                      " sent tokens is aligned with one of the ",
-                                                      slots.size(), " tokens of the receiver"));
-  }
-  const at::Tensor slot_index = at::tensor(filled, at::kLong).to(data_.device());
+  if (filled.empty()) return false;
+  const at::Tensor slot_index = at::tensor(filled, at::kLong);
   const at::Tensor source_index = at::tensor(sources, at::kLong).to(data_.device());
-  data_.select(1, row).index_copy_(1, slot_index,
-                                   decoded.to(data_.device()).index_select(1, source_index));
-  selected_.select(0, row).index_fill_(0, slot_index, true);
-  return absl::OkStatus();
+  const auto of_set = [&](const at::Tensor& tensors) {
+    return tensors.narrow(0, static_cast<int64_t>(begin), static_cast<int64_t>(end - begin));
+  };
+  of_set(data_).select(1, row).index_copy_(1, slot_index.to(data_.device()),
+                                           of_set(decoded).index_select(1, source_index));
+  for (const int64_t i : sent) selected_[i][row].index_fill_(0, slot_index, true);
+  return true;
 }
 
 void SharerCacheBuilder::SetZeroRow(int64_t row, int64_t row_slots) {
   data_.select(1, row).zero_();
-  selected_.select(0, row).slice(0, 0, row_slots).fill_(true);
+  selected_.select(1, row).slice(1, 0, row_slots).fill_(true);
 }
 
 SharerCache SharerCacheBuilder::Build() const {
@@ -125,16 +150,18 @@ SharerCache SharerCacheBuilder::Build() const {
     (tensors_[i].half == Half::kKey ? cache.keys : cache.values)[tensors_[i].layer] =
         data_[static_cast<int64_t>(i)].transpose(1, 2);
   }
-  cache.selected = selected_;
-  const at::Tensor sent_to_all = sent_.all(1);
-  if (sent_to_all.all().item<bool>()) return cache;
+  // Tensors whose tokens are not those of all have their own.
+  const at::Tensor of_any = selected_.any(0);
+  const at::Tensor has_all = selected_.eq(of_any).flatten(1).all(1);
+  cache.selected = of_any.to(data_.device());
+  if (has_all.all().item<bool>()) return cache;
   cache.selected_keys.resize(layout_.num_layers);
   cache.selected_values.resize(layout_.num_layers);
   for (size_t i = 0; i < tensors_.size(); ++i) {
     const auto index = static_cast<int64_t>(i);
-    if (sent_to_all[index].item<bool>()) continue;
+    if (has_all[index].item<bool>()) continue;
     auto& own = tensors_[i].half == Half::kKey ? cache.selected_keys : cache.selected_values;
-    own[tensors_[i].layer] = selected_ & sent_[index].unsqueeze(1).to(selected_.device());
+    own[tensors_[i].layer] = selected_[index].to(data_.device());
   }
   return cache;
 }

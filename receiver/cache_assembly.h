@@ -38,10 +38,10 @@ class SharerCacheBuilder {
   SharerCacheBuilder(const KvLayout& sharer, const KvLayerSet& layers, int64_t batch_size,
                      int64_t num_slots, const ModelOptions& options);
 
-  // Decodes `frame` into row `row`: slot i gets the frame's token slots[i] if that was sent, and
-  // stays unselected otherwise (-1: it takes none); every slot of a tensor that was not sent stays
-  // unselected. Several slots may take one token. `context` is the sharer's for this cache. Errors
-  // as DecodeCache; FAILED_PRECONDITION if no slot gets any.
+  // Decodes `frame` into row `row`: slot i of a tensor gets the frame's token slots[i] if that was
+  // sent of its layer, and stays unselected otherwise (-1: it takes none); every slot of a tensor
+  // that was not sent stays unselected. Several slots may take one token. `context` is the sharer's
+  // for this cache. Errors as DecodeCache; FAILED_PRECONDITION if no slot gets any.
   absl::Status SetRow(int64_t row, const KvFrame& frame, const std::vector<int32_t>& slots,
                       const CodecContext& context = {});
   // The two halves of SetRow. The first is thread-safe: the frame's tokens, [tensors, kept tokens,
@@ -55,11 +55,16 @@ class SharerCacheBuilder {
   SharerCache Build() const;
 
  private:
+  size_t EndOfSet(const KvFrame& frame, size_t begin) const;
+  // Those of the tensors [begin, end) that were sent, all with the same tokens; whether any slot
+  // takes one.
+  bool FillSlots(int64_t row, const KvFrame& frame, const std::vector<int32_t>& slots,
+                 const at::Tensor& decoded, size_t begin, size_t end);
+
   KvLayout layout_;
   std::vector<KvTensorId> tensors_;
   at::Tensor data_;      // [tensors, B, T, H, D], token-major as the frame's blocks are
-  at::Tensor selected_;  // [B, T] bool: of the tensors that were sent
-  at::Tensor sent_;      // [tensors, B] bool
+  at::Tensor selected_;  // [tensors, B, T] bool, on the CPU
 };
 
 // Whether row `row` differs between the two caches in any layer.

@@ -75,6 +75,42 @@ TEST_F(SharerCacheBuilderTest, ATensorThatWasNotSentIsSelectedAtNoSlot) {
                   .equal(at::tensor({1, 1, 1, 0, 0, 0}).view({2, 3}).to(at::kBool)));
 }
 
+// Two layers of three tokens, each with a norm of its own: layer 0 keeps token 2, layer 1 token 0.
+KvFrame FrameOfTwoSets() {
+  at::Tensor planes = at::zeros({4, 3, 1, 2});  // keys of both layers, then values
+  for (int64_t i = 0; i < 4; ++i) {
+    for (int64_t t = 0; t < 3; ++t) planes[i][t][0][0] = i % 2 == 0 ? t + 1 : 9 - t;
+  }
+  const auto plane = [&](int64_t i) { return KvPlane{planes[i].data_ptr(), 2, 2}; };
+  const KvCacheView view{.layout = {.num_layers = 2, .num_kv_heads = 1, .head_dim = 2},
+                         .num_tokens = 3,
+                         .dtype = DType::kFp32,
+                         .device = DeviceType::kCpu,
+                         .keys = {plane(0), plane(1)},
+                         .values = {plane(2), plane(3)}};
+  const auto codec =
+      CodecSpec::Parse("fp32,select=value_norm,indices=per_layer,keep_tokens=1").value();
+  return EncodeCache(view, {.keys = {0, 1}, .values = {1}}, codec).value();
+}
+
+TEST_F(SharerCacheBuilderTest, WithAnIndexSetALayerEachLayerHasItsOwnTokens) {
+  const KvLayerSet layers = {.keys = {0, 1}, .values = {1}};
+  SharerCacheBuilder builder({.num_layers = 2, .num_kv_heads = 1, .head_dim = 2}, layers,
+                             /*batch_size=*/1, /*num_slots=*/4, ModelOptions{});
+  ASSERT_TRUE(builder.SetRow(0, FrameOfTwoSets(), {0, 1, 2, 0}).ok());
+  const SharerCache cache = builder.Build();
+  const auto is = [](const at::Tensor& selected, std::vector<int> expected) {
+    return selected.equal(at::tensor(expected).view({1, 4}).to(at::kBool));
+  };
+  EXPECT_TRUE(is(cache.selected, {1, 0, 1, 1}));
+  EXPECT_TRUE(is(cache.SelectedOf(0, Half::kKey), {0, 0, 1, 0}));
+  EXPECT_TRUE(is(cache.SelectedOf(1, Half::kKey), {1, 0, 0, 1}));
+  EXPECT_TRUE(is(cache.SelectedOf(1, Half::kValue), {1, 0, 0, 1}));
+  EXPECT_EQ(cache.keys[0][0][0][2][0].item<float>(), 3);
+  EXPECT_EQ(cache.keys[1][0][0][0][0].item<float>(), 9);
+  EXPECT_EQ(cache.values[1][0][0][3][0].item<float>(), 9);
+}
+
 TEST_F(SharerCacheBuilderTest, AZeroRowIsSelectedAsFarAsItGoes) {
   builder_.SetZeroRow(0, 3);
   EXPECT_THAT(KeysOf(builder_), testing::ElementsAre(0, 0, 0, -1, -1));

@@ -220,7 +220,8 @@ TEST_F(ReceiverServiceTest, EveryCodecThatIsListedGivesAnAnswer) {
     codecs.push_back("int8,keep_ratio=0.5,select=" + std::string(SelectionName(selection)));
   }
   codecs.insert(codecs.end(), {"int4,keys=1-2:int8,values=3:bf16+4:none", "int8,budget_bytes=900",
-                               "bf16,select=back,budget_bytes=2500"});
+                               "bf16,select=back,budget_bytes=2500",
+                               "int8,select=value_norm,indices=per_layer,keep_ratio=0.4"});
   for (const std::string codec : {"int4,rotation=remove", "nf4,hadamard=values",
                                   "int3,axis=group_tokens,group=8,rotation=remove,hadamard=both"}) {
     codecs.push_back(codec);

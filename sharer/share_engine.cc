@@ -237,7 +237,7 @@ absl::StatusOr<SharedCache> ShareEngine::Encode(const ShareJob& job, const KvCac
                                               {.facts = &facts_, .token_positions = positions}));
   frame.model_fingerprint = language_model_.model.fingerprint();
   ASSIGN_OR_RETURN(shared.messages, WriteFrame(frame, job.chunk_bytes));
-  shared.num_kept = static_cast<uint32_t>(frame.positions.size());
+  shared.num_kept = frame.num_kept();
   shared.times.set_encode_us(MicrosecondsSince(start));
   return shared;
 }

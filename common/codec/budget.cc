@@ -119,7 +119,7 @@ class Planner {
   absl::StatusOr<const std::vector<uint32_t>*> Positions(uint32_t num_kept) {
     const auto [entry, is_new] = positions_.try_emplace(num_kept);
     if (is_new) {
-      ASSIGN_OR_RETURN(entry->second, SelectTokens(cache_, Selecting(num_kept)));
+      ASSIGN_OR_RETURN(entry->second, SelectTokens(cache_, layers_, Selecting(num_kept)));
     }
     return &entry->second;
   }
@@ -281,7 +281,7 @@ absl::StatusOr<BudgetPlan> PlanBudget(const KvCacheView& cache, const KvLayerSet
   RETURN_IF_ERROR(layers.Validate(cache.layout));
   RETURN_IF_ERROR(CheckCache(cache, layers.Tensors()));
   if (NeedsScores(codec.selection)) {
-    RETURN_IF_ERROR(CheckCache(cache, ScoredTensors(codec.selection, cache.layout)));
+    RETURN_IF_ERROR(CheckCache(cache, ScoredTensors(codec, cache.layout, layers)));
   }
   HostCache copy;
   if (cache.device == DeviceType::kCuda) {

@@ -7,6 +7,7 @@
 // golden frame in its test.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -41,15 +42,31 @@ struct KvFrame {
   uint64_t model_fingerprint = 0;
   KvLayout layout;
   CodecSpec codec;
-  uint32_t num_tokens = 0;          // that the sharer read
-  std::vector<uint32_t> positions;  // of the sent tokens, ascending, each < num_tokens
-  KvLayerSet layers;                // that are sent: none that codec.schedule does not send
-  std::vector<KvBlock> blocks;      // one for each of layers.Tensors(), in this order
+  uint32_t num_tokens = 0;  // that the sharer read
+  // Of the sent tokens, ascending, each < num_tokens. With an index set a layer (codec.index_sets)
+  // those of the first of layers.Layers(), then of the next, num_kept() of each.
+  std::vector<uint32_t> positions;
+  KvLayerSet layers;            // that are sent: none that codec.schedule does not send
+  std::vector<KvBlock> blocks;  // one for each of layers.Tensors(), in this order
   std::vector<uint8_t> data;
   // Of Scheme::kKlt, which has no blocks (klt.h encodes such frames): data is the coefficients'
   // stream, then so many bytes of escapes.
   uint32_t num_escape_bytes = 0;
   const KltCodebook* codebook = nullptr;  // of kKlt; outlives the frame
+
+  size_t num_index_sets() const {
+    return codec.index_sets == IndexSets::kOne ? 1 : layers.NumLayers();
+  }
+  // Tokens that are sent of each layer.
+  uint32_t num_kept() const {
+    return static_cast<uint32_t>(positions.size() / std::max<size_t>(num_index_sets(), 1));
+  }
+  // Where the positions of a sent layer begin in `positions`; 0 with one set for all.
+  size_t FirstPosition(int32_t layer) const;
+  // REQUIRES: something of the layer is sent.
+  std::span<const uint32_t> PositionsOf(int32_t layer) const {
+    return std::span(positions).subspan(FirstPosition(layer), num_kept());
+  }
 
   ByteSpan Codes(const KvBlock& block) const {
     return ByteSpan(data).subspan(block.codes_offset, block.codes_bytes);
@@ -78,20 +95,20 @@ absl::StatusOr<BlockBytes> BytesOfBlock(const CodecSpec& codec, const KvLayout& 
 absl::Status LayOutBlocks(KvFrame& frame);
 
 // Encodes the planes of `layers`, but for those that codec.schedule does not send, from the cache's
-// own device; they must be present in `cache`, and for a selection by norm every plane of the
-// scored half (selection.h). Finite input is required: NaN or infinity is INVALID_ARGUMENT naming
+// own device; they must be present in `cache`, and for a selection by norm what that
+// reads (selection.h). Finite input is required: NaN or infinity is INVALID_ARGUMENT naming
 // layer, half, token and head (CPU and CUDA alike). model_fingerprint is left for the caller. A
 // cache on CUDA is read after all work queued on the legacy default stream. `context` has what the
 // codec's treatment needs (errors: treatment.h).
 absl::StatusOr<KvFrame> EncodeCache(const KvCacheView& cache, const KvLayerSet& layers,
                                     const CodecSpec& codec, const CodecContext& context = {});
 
-// Decodes every block into `out`, whose token i is the frame's i-th sent token: out.num_tokens must
-// be positions.size(), out.layout the frame's, and the planes of all its tensors present. Writes
-// on out.device, in out.dtype (dequantized in fp32, then rounded to nearest even). Safe on
-// untrusted frames: INVALID_ARGUMENT names what does not fit. `context` is the encoder's: its
-// token_positions are those of the frame's num_tokens, sent or not. A frame of the scheme klt is
-// decoded on the CPU alone.
+// Decodes every block into `out`, whose token i is the i-th sent token of each layer:
+// out.num_tokens must be num_kept(), out.layout the frame's, and the planes of all its tensors
+// present. Writes on out.device, in out.dtype (dequantized in fp32, then rounded to nearest even).
+// Safe on untrusted frames: INVALID_ARGUMENT names what does not fit. `context` is the encoder's:
+// its token_positions are those of the frame's num_tokens, sent or not. A frame of the scheme klt
+// is decoded on the CPU alone.
 absl::Status DecodeCache(const KvFrame& frame, const KvCacheView& out,
                          const CodecContext& context = {});
 

@@ -155,7 +155,8 @@ TEST_P(CodecContractTest, GivesTheCpusBits) {
     for (const DType dtype : kTypes) {
       for (const std::string& codec : AllCodecs()) {
         for (const std::string select :
-             {"", ",select=strided,keep_ratio=0.3", ",select=key_norm,keep_ratio=0.6"}) {
+             {"", ",select=strided,keep_ratio=0.3", ",select=key_norm,keep_ratio=0.6",
+              ",select=value_norm,indices=per_layer,keep_ratio=0.4"}) {
           TestCache reference(shape.layout, shape.num_tokens, dtype, DeviceType::kCpu, shape.gap);
           TestCache cache(shape.layout, shape.num_tokens, dtype, GetParam(), shape.gap);
           reference.FillRandom(21);
@@ -166,7 +167,7 @@ TEST_P(CodecContractTest, GivesTheCpusBits) {
           ASSERT_EQ(frame->positions, expected->positions) << codec << select;
           ASSERT_EQ(frame->data, expected->data) << codec << select;
 
-          const int64_t kept = static_cast<int64_t>(frame->positions.size());
+          const int64_t kept = frame->num_kept();
           TestCache reference_out(shape.layout, kept, dtype, DeviceType::kCpu, shape.gap);
           TestCache out(shape.layout, kept, dtype, GetParam(), shape.gap);
           ASSERT_TRUE(DecodeCache(*expected, reference_out.View()).ok());

@@ -48,6 +48,9 @@ enum class Selection : uint8_t {
   kSinks = 8,
 };
 
+// Whether all layers send the same tokens, or each those of its own largest scores.
+enum class IndexSets : uint8_t { kOne = 0, kPerLayer = 1 };
+
 // How codes are coded once more, without loss, on their way to the wire (entropy.h).
 enum class Entropy : uint8_t { kNone = 0, kRans = 1, kZstd = 2 };
 

@@ -65,6 +65,16 @@ std::string_view SelectionName(Selection selection) {
   return "unknown";
 }
 
+std::string_view IndexSetsName(IndexSets sets) {
+  switch (sets) {
+    case IndexSets::kOne:
+      return "one";
+    case IndexSets::kPerLayer:
+      return "per_layer";
+  }
+  return "unknown";
+}
+
 std::string_view EntropyName(Entropy entropy) {
   switch (entropy) {
     case Entropy::kNone:

@@ -11,6 +11,7 @@
 #include "common/codec/entropy.h"
 #include "common/codec/klt_spec.h"
 #include "common/codec/scheme_registry.h"
+#include "common/codec/selection.h"
 #include "common/codec/spec_text.h"
 
 namespace qc2c {
@@ -104,17 +105,20 @@ absl::Status ParseItem(std::string_view key, std::string_view value, CodecSpec& 
   if (key == "keep_tokens_min") return ParseCount(key, value, spec.keep_tokens_min);
   if (key == "sinks") return ParseCount(key, value, spec.sinks);
   if (key == "seed") return ParseNumber(key, value, "a whole number below 2^32", spec.seed);
+  if (key == "indices") {
+    return ParseName(key, value, kAllIndexSets, IndexSetsName, spec.index_sets);
+  }
   if (key == "entropy") return ParseName(key, value, kAllEntropies, EntropyName, spec.entropy);
   if (key == "budget_bytes") return ParseBudget(key, value, spec.budget_bytes);
   if (key == "weights") return ParseWeights(key, value, spec.weights);
   if (key == "keys") return ParseLayers(key, value, lists.keys);
   if (key == "values") return ParseLayers(key, value, lists.values);
   if (IsTreatmentKey(key)) return ParseTreatment(key, value, spec.treatment);
-  return absl::InvalidArgumentError(
-      absl::StrCat("codec: unknown key '", std::string(key),
-                   "': expected axis, group, scale, select, keep_ratio, keep_tokens, "
-                   "keep_tokens_min, sinks, seed, entropy, keys, values, budget_bytes, weights, ",
-                   kTreatmentKeys));
+  return absl::InvalidArgumentError(absl::StrCat(
+      "codec: unknown key '", std::string(key),
+      "': expected axis, group, scale, select, keep_ratio, keep_tokens, "
+      "keep_tokens_min, sinks, seed, indices, entropy, keys, values, budget_bytes, weights, ",
+      kTreatmentKeys));
 }
 
 absl::Status ValidateScale(const CodecSpec& spec, const SchemeCoder& coder) {
@@ -213,6 +217,23 @@ absl::Status ValidateSelection(const CodecSpec& spec) {
   return OnlyWith("seed", spec.seed, "select", name);
 }
 
+// Where no scores decide, every layer would have the same tokens; and the allocator of a budget
+// counts tokens of all layers.
+absl::Status ValidateIndexSets(const CodecSpec& spec) {
+  if (spec.index_sets == IndexSets::kOne) return absl::OkStatus();
+  if (spec.index_sets != IndexSets::kPerLayer) {
+    return Unexpected("indices", IndexSetsName(spec.index_sets),
+                      NamesOf(kAllIndexSets, IndexSetsName));
+  }
+  if (spec.budget_bytes != 0) {
+    return absl::InvalidArgumentError("codec: budget_bytes and indices exclude each other");
+  }
+  if (NeedsScores(spec.selection)) return absl::OkStatus();
+  return Unexpected("indices", "per_layer",
+                    absl::StrCat("one, as select is ", std::string(SelectionName(spec.selection)),
+                                 ", which keeps the same tokens in every layer"));
+}
+
 absl::Status ValidateEntropy(const CodecSpec& spec) {
   if (std::ranges::find(kAllEntropies, spec.entropy) == std::end(kAllEntropies)) {
     return Unexpected("entropy", EntropyName(spec.entropy), NamesOf(kAllEntropies, EntropyName));
@@ -232,6 +253,9 @@ void AppendSelection(const CodecSpec& spec, std::string& text) {
   }
   if (spec.seed != 0) absl::StrAppend(&text, ",seed=", spec.seed);
   if (has_budget) return;
+  if (spec.index_sets != IndexSets::kOne) {
+    absl::StrAppend(&text, ",indices=", std::string(IndexSetsName(spec.index_sets)));
+  }
   if (const uint32_t* tokens = std::get_if<uint32_t>(&*spec.keep)) {
     absl::StrAppend(&text, ",keep_tokens=", *tokens);
     return;
@@ -349,6 +373,7 @@ absl::Status CodecSpec::Validate() const {
   RETURN_IF_ERROR(ValidateEntropy(*this));
   RETURN_IF_ERROR(ValidateTreatment(treatment, *coder));
   RETURN_IF_ERROR(ValidateSelection(*this));
+  RETURN_IF_ERROR(ValidateIndexSets(*this));
   RETURN_IF_ERROR(ValidateKeep(*this));
   return ValidateSchedule(*this);
 }

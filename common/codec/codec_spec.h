@@ -24,12 +24,15 @@ inline constexpr Selection kAllSelections[] = {
     Selection::kRandom, Selection::kSinks, Selection::kKeyNorm, Selection::kValueNorm,
 };
 
+inline constexpr IndexSets kAllIndexSets[] = {IndexSets::kOne, IndexSets::kPerLayer};
+
 inline constexpr Entropy kAllEntropies[] = {Entropy::kNone, Entropy::kRans, Entropy::kZstd};
 
 std::string_view SchemeName(Scheme scheme);
 std::string_view AxisName(Axis axis);
 std::string_view ScaleTypeName(ScaleType type);
 std::string_view SelectionName(Selection selection);
+std::string_view IndexSetsName(IndexSets sets);
 std::string_view EntropyName(Entropy entropy);
 
 // How many tokens a selection keeps: a ratio in (0, 1] or a count of at least 1.
@@ -53,12 +56,13 @@ struct CodecSpec {
   ScaleType scale_type = ScaleType::kFp16;  // kNone for the float schemes
   uint32_t group_size = 0;                  // G for kGroup, kGroupTokens: 8, 16, 32 or 64; else 0
   Selection selection = Selection::kAll;
-  std::optional<Keep> keep;          // absent for kAll, present for the others
-  uint32_t keep_tokens_min = 0;      // beside a ratio: at least so many tokens; 0: no such wish
-  uint32_t sinks = 0;                // for kSinks: tokens of the front, at least 1; else 0
-  uint32_t seed = 0;                 // for kRandom; else 0
-  Entropy entropy = Entropy::kNone;  // kRans not for the float schemes
-  PrecisionSchedule schedule;        // tensors whose precision is another
+  std::optional<Keep> keep;      // absent for kAll, present for the others
+  uint32_t keep_tokens_min = 0;  // beside a ratio: at least so many tokens; 0: no such wish
+  uint32_t sinks = 0;            // for kSinks: tokens of the front, at least 1; else 0
+  uint32_t seed = 0;             // for kRandom; else 0
+  IndexSets index_sets = IndexSets::kOne;  // kPerLayer for a selection by scores alone, no budget
+  Entropy entropy = Entropy::kNone;        // kRans not for the float schemes
+  PrecisionSchedule schedule;              // tensors whose precision is another
   // Not 0: a request that PlanBudget (budget.h) resolves to a codec whose frames have at most so
   // many bytes on the wire. It has no keep and no schedule; `scheme` is the widest that any tensor
   // may get, and the selection (value_norm unless the text says another) the order of the tokens.
@@ -72,10 +76,10 @@ struct CodecSpec {
 
   static CodecSpec Klt(const KltChoice& choice);
   // "SCHEME[,key=value]...": keys axis, group, scale, select, keep_ratio, keep_tokens,
-  // keep_tokens_min, sinks, seed, entropy, keys, values, budget_bytes, weights and those of
-  // treatment_spec.h, as on the command line. Defaults: axis per_token, group 32, scale fp16,
-  // select all, sinks 4, seed 0, entropy none. Of klt: codebook (16 hexadecimal digits),
-  // level, budget_bytes. INVALID_ARGUMENT naming the key, the value and what was expected.
+  // keep_tokens_min, sinks, seed, indices, entropy, keys, values, budget_bytes, weights and those
+  // of treatment_spec.h, as on the command line. Defaults: axis per_token, group 32, scale fp16,
+  // select all, sinks 4, seed 0, indices one, entropy none. Of klt: codebook (16 hexadecimal
+  // digits), level, budget_bytes. INVALID_ARGUMENT naming the key, the value and what was expected.
   static absl::StatusOr<CodecSpec> Parse(std::string_view text);
   // The canonical text: Parse(ToString()) gives the same spec; equal specs give equal texts.
   std::string ToString() const;

@@ -71,6 +71,12 @@ TEST(CodecSpecTest, ReadsAndNamesTheKeysOfOneChoice) {
   EXPECT_THAT(ErrorOf("int8,group=32"),
               HasSubstr("group is '32': expected none, as axis is per_token"));
   EXPECT_THAT(ErrorOf("int8,select=sinks,keep_tokens=9,sinks=0"), HasSubstr("sinks is '0'"));
+  EXPECT_THAT(ErrorOf("int8,select=back,indices=per_layer,keep_tokens=9"),
+              HasSubstr("indices is 'per_layer': expected one, as select is back"));
+  EXPECT_THAT(ErrorOf("int8,select=key_norm,indices=all,keep_tokens=9"),
+              HasSubstr("indices is 'all': expected one, per_layer"));
+  EXPECT_THAT(ErrorOf("int8,select=key_norm,indices=per_layer,budget_bytes=99"),
+              HasSubstr("budget_bytes and indices exclude each other"));
   EXPECT_THAT(ErrorOf("int8,select=back,keep_tokens=9,sinks=2"),
               HasSubstr("sinks is '2': expected none, as select is back"));
   EXPECT_THAT(ErrorOf("int8,select=sinks,keep_tokens=9,seed=2"),
@@ -123,7 +129,8 @@ TEST(CodecSpecTest, PrintsTheShortestTextThatReadsBackTheSame) {
                                     ",select=value_norm,keep_ratio=1e-07",
                                     ",select=strided,keep_ratio=0.5,keep_tokens_min=12",
                                     ",select=random,seed=7,keep_tokens=4",
-                                    ",select=sinks,sinks=2,keep_tokens=40"};
+                                    ",select=sinks,sinks=2,keep_tokens=40",
+                                    ",select=key_norm,indices=per_layer,keep_tokens=4"};
   std::vector<std::string> heads;
   for (const RegisteredScheme& known : AllSchemes()) {
     const std::string name(known.coder->name());

@@ -45,6 +45,7 @@ std::vector<CudaBlock> BlockTable(const KvFrame& frame, std::span<const CudaBloc
       table[entry].codes_offset = frame.blocks[i].codes_offset;
       table[entry].scales_offset = frame.blocks[i].scales_offset;
       table[entry].zero_points_offset = frame.blocks[i].zero_points_offset;
+      table[entry].first_position = frame.FirstPosition(frame.blocks[i].layer);
       ++entry;
     }
   }
@@ -74,7 +75,7 @@ CudaBlocks BlocksOf(const KvFrame& frame, const CudaBlockGroup& group, const KvC
   return {.num_blocks = static_cast<uint32_t>(group.blocks.size()),
           .num_heads = static_cast<uint32_t>(frame.layout.num_kv_heads),
           .head_dim = static_cast<uint32_t>(frame.layout.head_dim),
-          .num_tokens = static_cast<uint32_t>(frame.positions.size()),
+          .num_tokens = frame.num_kept(),
           .dtype = cache.dtype,
           .access = vectors ? RowAccess::kVector : RowAccess::kScalar,
           .scaling = group.codec.scaling()};

@@ -18,6 +18,7 @@ struct CudaBlock {
   uint64_t codes_offset = 0;        // into CudaBlocks::data, a multiple of 16
   uint64_t scales_offset = 0;       // likewise
   uint64_t zero_points_offset = 0;  // likewise; of a codec that has them
+  uint64_t first_position = 0;      // of this block in CudaBlocks::positions
 };
 
 // kVector: D is a multiple of 8, and every row of every plane starts at a multiple of 16 bytes.
@@ -29,7 +30,8 @@ struct CudaBlocks {
   uint32_t num_heads = 0;
   uint32_t head_dim = 0;
   uint32_t num_tokens = 0;  // of each block
-  // The cache token of a block's token i: positions[i], or first_position + i if positions is null.
+  // The cache token of a block's token i: positions[its own first_position + i], or first_position
+  // + i if positions is null.
   const uint32_t* positions = nullptr;
   uint32_t first_position = 0;
   DType dtype = DType::kFp32;

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <tuple>
 #include <utility>
 
 #include "common/codec/zero_point_cuda.h"
@@ -30,7 +29,9 @@ CudaTreatmentPlan::CudaTreatmentPlan(const Treatment& treatment, const KvFrame& 
       CudaTreatmentSteps device;
       if (steps.rotary != nullptr) {
         const size_t index = steps.rotary - treatment.rotary_tables().data();
-        std::tie(device.cosines, device.sines) = tables[index];
+        const size_t skipped = steps.first_token * (frame.layout.head_dim / 2);
+        device.cosines = tables[index].first + static_cast<int64_t>(skipped);
+        device.sines = tables[index].second + static_cast<int64_t>(skipped);
       }
       if (steps.means != nullptr) device.means = append({steps.means, num_means});
       device.has_transform = steps.has_transform ? 1 : 0;
@@ -40,7 +41,7 @@ CudaTreatmentPlan::CudaTreatmentPlan(const Treatment& treatment, const KvFrame& 
 }
 
 size_t CudaTreatmentPlan::BlockValues() const {
-  return frame_.positions.size() * frame_.layout.num_kv_heads * frame_.layout.head_dim;
+  return size_t{frame_.num_kept()} * frame_.layout.num_kv_heads * frame_.layout.head_dim;
 }
 
 size_t CudaTreatmentPlan::TableBytes() const {
@@ -62,7 +63,7 @@ size_t CudaTreatmentPlan::treated_bytes() const {
 
 uint64_t CudaTreatmentPlan::NumZeroPoints(const CodecSpec& codec) const {
   if (!codec.HasZeroPoints()) return 0;
-  return NumScales(codec.scaling(), frame_.positions.size(), frame_.layout.num_kv_heads,
+  return NumScales(codec.scaling(), frame_.num_kept(), frame_.layout.num_kv_heads,
                    frame_.layout.head_dim);
 }
 

@@ -22,18 +22,18 @@ absl::Status CheckTarget(const KvFrame& frame, const KvCacheView& out) {
                                                    ": expected the frame's ",
                                                    frame.layout.ToString()));
   }
-  if (out.num_tokens != static_cast<int64_t>(frame.positions.size())) {
+  if (out.num_tokens != int64_t{frame.num_kept()}) {
     return absl::InvalidArgumentError(absl::StrCat("the target has ", out.num_tokens,
                                                    " tokens: expected the frame's ",
-                                                   frame.positions.size(), " sent tokens"));
+                                                   frame.num_kept(), " sent tokens"));
   }
   return CheckCache(out, frame.layers.Tensors());
 }
 
 void DecodeOnCpu(const KvFrame& frame, const KvCacheView& out, const Treatment& treatment) {
-  std::vector<uint32_t> rows_of_out(frame.positions.size());
+  std::vector<uint32_t> rows_of_out(frame.num_kept());
   std::iota(rows_of_out.begin(), rows_of_out.end(), 0);
-  TreatedBlock treated(treatment, frame.layout, frame.positions.size());
+  TreatedBlock treated(treatment, frame.layout, frame.num_kept());
   for (const KvBlock& block : frame.blocks) {
     const BlockRows rows = {.plane = out.Plane(block.layer, block.half),
                             .dtype = out.dtype,
@@ -65,9 +65,12 @@ absl::Status DecodeCache(const KvFrame& frame, const KvCacheView& out,
   if (frame.codec.klt) return DecodeKlt(frame, PositionsOf(frame, context), out);
   RETURN_IF_ERROR(CheckFrame(frame));
   RETURN_IF_ERROR(CheckTarget(frame, out));
-  ASSIGN_OR_RETURN(const Treatment treatment,
+  ASSIGN_OR_RETURN(Treatment treatment,
                    Treatment::Create(frame.codec.treatment, frame.layout, frame.positions.size(),
                                      frame.positions, context));
+  for (const int32_t layer : frame.layers.Layers()) {
+    treatment.UseTokensFrom(layer, frame.FirstPosition(layer));
+  }
   if (out.device == DeviceType::kCuda) return DecodeOnCuda(frame, out, treatment);
   DecodeOnCpu(frame, out, treatment);
   return absl::OkStatus();

@@ -22,16 +22,16 @@ absl::StatusOr<KvFrame> EncodeOnCpu(const KvCacheView& cache, const KvLayerSet& 
   frame.codec = codec;
   frame.num_tokens = static_cast<uint32_t>(cache.num_tokens);
   frame.layers = layers;
-  ASSIGN_OR_RETURN(frame.positions, SelectTokens(cache, codec));
+  ASSIGN_OR_RETURN(frame.positions, SelectTokens(cache, layers, codec));
   RETURN_IF_ERROR(LayOutBlocks(frame));
   const MutableByteSpan data(frame.data);
-  TreatedBlock treated(treatment, frame.layout, frame.positions.size());
+  TreatedBlock treated(treatment, frame.layout, frame.num_kept());
   for (const KvBlock& block : frame.blocks) {
     const BlockRows rows = {.plane = cache.Plane(block.layer, block.half),
                             .dtype = cache.dtype,
                             .num_heads = cache.layout.num_kv_heads,
                             .head_dim = cache.layout.head_dim,
-                            .positions = frame.positions};
+                            .positions = frame.PositionsOf(block.layer)};
     const CodecSpec own = codec.Of(block.layer, block.half);
     const BlockRows treated_rows = treated.Apply({block.layer, block.half}, rows);
     BlockFaults faults = 0;
@@ -62,7 +62,7 @@ absl::StatusOr<KvFrame> EncodeCache(const KvCacheView& cache, const KvLayerSet& 
   ASSIGN_OR_RETURN(const KvLayerSet sent, codec.schedule.SentOf(layers));
   RETURN_IF_ERROR(CheckCache(cache, sent.Tensors()));
   if (NeedsScores(codec.selection)) {
-    RETURN_IF_ERROR(CheckCache(cache, ScoredTensors(codec.selection, cache.layout)));
+    RETURN_IF_ERROR(CheckCache(cache, ScoredTensors(codec, cache.layout, sent)));
   }
   ASSIGN_OR_RETURN(const Treatment treatment,
                    Treatment::Create(codec.treatment, cache.layout, cache.num_tokens,

@@ -29,7 +29,7 @@ struct Regions {
   size_t faults = 0;        // [num_blocks], in the table's order
   size_t score_faults = 0;  // [num_scored_layers]
   size_t data = 0;          // KvFrame::data
-  size_t positions = 0;     // [num_kept]
+  size_t positions = 0;     // KvFrame::positions
   size_t end_of_result = 0;
   size_t scores = 0;       // [num_tokens]
   size_t layer_means = 0;  // [num_scored_layers, num_tokens]
@@ -52,15 +52,15 @@ size_t NumRowTotals(const KvFrame& frame, std::span<const CudaBlockGroup> groups
     if (axis != Axis::kPerHead && axis != Axis::kPerLayer) continue;
     num_blocks = std::max(num_blocks, group.blocks.size());
   }
-  return num_blocks * frame.positions.size() * frame.layout.num_kv_heads;
+  return num_blocks * frame.num_kept() * frame.layout.num_kv_heads;
 }
 
+// `num_layers` are scored: 0 without a selection by scores.
 Regions PlaceRegions(const KvFrame& frame, std::span<const CudaBlockGroup> groups,
-                     const CudaTreatmentPlan& plan) {
+                     const CudaTreatmentPlan& plan, size_t num_layers) {
   const size_t num_blocks = frame.blocks.size();
-  const bool scores = NeedsScores(frame.codec.selection);
+  const bool scores = num_layers > 0;
   const size_t num_scored = scores ? frame.num_tokens : 0;
-  const size_t num_layers = scores ? frame.layout.num_layers : 0;
   Regions r;
   r.plan = AlignRegion((num_blocks + num_layers) * sizeof(CudaBlock));
   r.given = r.plan + plan.upload_bytes();
@@ -89,12 +89,12 @@ class Encoding {
         frame_(frame),
         workspace_(workspace),
         scored_(NeedsScores(frame.codec.selection)
-                    ? ScoredTensors(frame.codec.selection, frame.layout)
+                    ? ScoredTensors(frame.codec, frame.layout, frame.layers)
                     : std::vector<KvTensorId>()),
         groups_(GroupBlocks(frame)),
         table_(BlockTable(frame, groups_, cache)),
         plan_(treatment, frame, groups_),
-        regions_(PlaceRegions(frame, groups_, plan_)) {}
+        regions_(PlaceRegions(frame, groups_, plan_, scored_.size())) {}
 
   absl::Status Run() {
     RETURN_IF_ERROR(workspace_.device.Reserve(regions_.end));
@@ -155,7 +155,8 @@ class Encoding {
         .num_heads = static_cast<uint32_t>(frame_.layout.num_kv_heads),
         .head_dim = static_cast<uint32_t>(frame_.layout.head_dim),
         .dtype = cache_.dtype,
-        .num_kept = static_cast<uint32_t>(frame_.positions.size()),
+        .num_kept = frame_.num_kept(),
+        .index_sets = frame_.codec.index_sets,
         .layer_means = DeviceArray<float>(regions_.layer_means),
         .scores = DeviceArray<float>(regions_.scores),
         .faults = DeviceArray<uint32_t>(regions_.score_faults),
@@ -242,7 +243,8 @@ class Encoding {
     }
     for (size_t i = 0; i < of_block.size(); ++i) {
       const KvBlock& block = frame_.blocks[i];
-      RETURN_IF_ERROR(Describe(of_block[i], {block.layer, block.half}, frame_.positions,
+      RETURN_IF_ERROR(Describe(of_block[i], {block.layer, block.half},
+                               frame_.PositionsOf(block.layer),
                                frame_.codec.Of(block.layer, block.half)));
     }
     return absl::OkStatus();
@@ -286,8 +288,10 @@ absl::StatusOr<KvFrame> EncodeOnCuda(const KvCacheView& cache, const KvLayerSet&
   frame.codec = codec;
   frame.num_tokens = static_cast<uint32_t>(cache.num_tokens);
   frame.layers = layers;
-  // Of a norm selection only the number is known yet.
-  frame.positions = FixedPositions(codec, frame.num_tokens, codec.NumKept(frame.num_tokens));
+  const uint32_t num_kept = codec.NumKept(frame.num_tokens);
+  frame.positions = FixedPositions(codec, frame.num_tokens, num_kept);
+  // Of a selection by scores only the number is known yet.
+  frame.positions.resize(frame.num_index_sets() * num_kept);
   RETURN_IF_ERROR(LayOutBlocks(frame));
   RETURN_IF_ERROR(Encoding(cache, frame, treatment, *workspace.operator->()).Run());
   return frame;

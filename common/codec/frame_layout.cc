@@ -1,5 +1,6 @@
 #include "common/codec/frame_layout.h"
 
+#include <algorithm>
 #include <cmath>
 #include <new>
 #include <stdexcept>
@@ -40,14 +41,16 @@ absl::Status CheckPositions(const KvFrame& frame) {
                                                    ": expected 1 to ", KvLayout::kMaxTokens));
   }
   const uint32_t expected = frame.codec.NumKept(frame.num_tokens);
-  if (frame.positions.size() != expected) {
-    return absl::InvalidArgumentError(absl::StrCat("frame.positions has ", frame.positions.size(),
-                                                   " entries: expected ", expected, " of ",
-                                                   frame.num_tokens, " tokens"));
+  const size_t num_sets = frame.num_index_sets();
+  if (frame.positions.size() != num_sets * expected) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "frame.positions has ", frame.positions.size(), " entries: expected ", expected, " of ",
+        frame.num_tokens, " tokens in each of ", num_sets, " index sets"));
   }
   for (size_t i = 0; i < frame.positions.size(); ++i) {
     const uint32_t position = frame.positions[i];
-    if (position >= frame.num_tokens || (i > 0 && position <= frame.positions[i - 1])) {
+    const bool is_first = i % expected == 0;
+    if (position >= frame.num_tokens || (!is_first && position <= frame.positions[i - 1])) {
       return absl::InvalidArgumentError(absl::StrCat("frame.positions[", i, "] is ", position,
                                                      ": expected ascending values below ",
                                                      frame.num_tokens));
@@ -106,9 +109,7 @@ absl::Status CheckBlocks(const KvFrame& frame) {
                                                      ": expected ", TensorText(tensors[i])));
     }
     const CodecSpec own = frame.codec.Of(block.layer, block.half);
-    ASSIGN_OR_RETURN(
-        const BlockBytes bytes,
-        BytesOfBlock(own, frame.layout, static_cast<uint32_t>(frame.positions.size())));
+    ASSIGN_OR_RETURN(const BlockBytes bytes, BytesOfBlock(own, frame.layout, frame.num_kept()));
     RETURN_IF_ERROR(CheckSection(block, "codes", block.codes_offset, block.codes_bytes, bytes.codes,
                                  frame.data.size()));
     RETURN_IF_ERROR(CheckSection(block, "scales", block.scales_offset, block.scales_bytes,
@@ -146,8 +147,7 @@ absl::Status LayOutBlocks(KvFrame& frame) {
   size_t offset = 0;
   for (const auto& [layer, half] : frame.layers.Tensors()) {
     ASSIGN_OR_RETURN(const BlockBytes bytes,
-                     BytesOfBlock(frame.codec.Of(layer, half), frame.layout,
-                                  static_cast<uint32_t>(frame.positions.size())));
+                     BytesOfBlock(frame.codec.Of(layer, half), frame.layout, frame.num_kept()));
     const size_t scales_offset = offset + AlignUp(bytes.codes);
     const size_t zero_points_offset = scales_offset + AlignUp(bytes.scales);
     frame.blocks.push_back({.layer = layer,
@@ -177,16 +177,22 @@ absl::Status CheckFrame(const KvFrame& frame) {
                                                    " bytes: expected a codec that resolves it"));
   }
   RETURN_IF_ERROR(frame.layout.Validate());
-  RETURN_IF_ERROR(CheckPositions(frame));
   RETURN_IF_ERROR(frame.layers.Validate(frame.layout));
+  RETURN_IF_ERROR(CheckPositions(frame));
   RETURN_IF_ERROR(frame.codec.schedule.CheckLayers(frame.layout));
   RETURN_IF_ERROR(CheckAllSent(frame));
   return CheckBlocks(frame);
 }
 
+size_t KvFrame::FirstPosition(int32_t layer) const {
+  if (codec.index_sets == IndexSets::kOne) return 0;
+  const std::vector<int32_t> sent = layers.Layers();
+  return static_cast<size_t>(std::ranges::lower_bound(sent, layer) - sent.begin()) * num_kept();
+}
+
 uint64_t FormulaBytes(const KvFrame& frame) {
-  const uint64_t values = static_cast<uint64_t>(frame.positions.size()) *
-                          frame.layout.num_kv_heads * frame.layout.head_dim;
+  const uint64_t values =
+      uint64_t{frame.num_kept()} * frame.layout.num_kv_heads * frame.layout.head_dim;
   uint64_t bits = 0;
   for (const KvBlock& block : frame.blocks) {
     const SchemeCoder* const coder = FindScheme(frame.codec.Of(block.layer, block.half).scheme);

@@ -1,5 +1,7 @@
 #include "common/codec/layer_set.h"
 
+#include <algorithm>
+#include <iterator>
 #include <string>
 
 #include "absl/strings/str_cat.h"
@@ -40,15 +42,13 @@ std::vector<KvTensorId> KvLayerSet::Tensors() const {
   return tensors;
 }
 
-size_t KvLayerSet::NumLayers() const {
-  size_t num_layers = 0;
-  int32_t last = -1;
-  for (const KvTensorId& tensor : Tensors()) {
-    if (tensor.layer != last) ++num_layers;
-    last = tensor.layer;
-  }
-  return num_layers;
+std::vector<int32_t> KvLayerSet::Layers() const {
+  std::vector<int32_t> layers;
+  std::ranges::set_union(keys, values, std::back_inserter(layers));
+  return layers;
 }
+
+size_t KvLayerSet::NumLayers() const { return Layers().size(); }
 
 absl::Status KvLayerSet::Validate(const KvLayout& layout) const {
   if (NumTensors() == 0) {

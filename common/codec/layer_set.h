@@ -30,6 +30,8 @@ struct KvLayerSet {
   size_t NumTensors() const { return keys.size() + values.size(); }
   // Layers of which anything is sent.
   size_t NumLayers() const;
+  // Those layers, ascending.
+  std::vector<int32_t> Layers() const;
   // In the order in which they travel: by layer, a layer's keys before its values. REQUIRES: valid.
   std::vector<KvTensorId> Tensors() const;
   // INVALID_ARGUMENT naming key_layers or value_layers, the entry and what was expected.

@@ -145,11 +145,17 @@ __device__ inline RowPlace PlaceOfThread(const CudaBlocks& args) {
   return place;
 }
 
+// The cache token of a block's `token`-th.
+__device__ inline uint32_t PositionOf(const CudaBlocks& args, const CudaBlock& block,
+                                      uint32_t token) {
+  return args.positions != nullptr ? args.positions[block.first_position + token]
+                                   : args.first_position + token;
+}
+
 template <DType kType>
 __device__ typename Element<kType>::Bits* RowOf(const CudaBlocks& args, const CudaBlock& block,
                                                 const RowPlace& place) {
-  const uint32_t position =
-      args.positions != nullptr ? args.positions[place.token] : args.first_position + place.token;
+  const uint32_t position = PositionOf(args, block, place.token);
   return static_cast<typename Element<kType>::Bits*>(block.plane) + position * block.token_stride +
          place.head * block.head_stride;
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <iterator>
 #include <numeric>
 #include <utility>
 
@@ -112,15 +113,20 @@ std::vector<uint32_t> LargestScores(std::span<const float> scores, uint32_t num_
   return order;
 }
 
-std::vector<KvTensorId> ScoredTensors(Selection selection, const KvLayout& layout) {
-  std::vector<KvTensorId> tensors;
-  for (int32_t layer = 0; layer < layout.num_layers; ++layer) {
-    tensors.push_back({layer, ScoredHalf(selection)});
+std::vector<KvTensorId> ScoredTensors(const CodecSpec& codec, const KvLayout& layout,
+                                      const KvLayerSet& layers) {
+  std::vector<int32_t> scored = layers.Layers();
+  if (codec.index_sets == IndexSets::kOne) {
+    scored.resize(layout.num_layers);
+    std::iota(scored.begin(), scored.end(), 0);
   }
+  std::vector<KvTensorId> tensors;
+  for (const int32_t layer : scored) tensors.push_back({layer, ScoredHalf(codec.selection)});
   return tensors;
 }
 
 absl::StatusOr<std::vector<uint32_t>> SelectTokens(const KvCacheView& cache,
+                                                   const KvLayerSet& layers,
                                                    const CodecSpec& codec) {
   const auto num_tokens = static_cast<uint32_t>(cache.num_tokens);
   const uint32_t num_kept = codec.NumKept(num_tokens);
@@ -129,15 +135,19 @@ absl::StatusOr<std::vector<uint32_t>> SelectTokens(const KvCacheView& cache,
   }
   const std::vector<uint32_t> every = CountFrom(0, num_tokens);
   std::vector<float> scores(num_tokens, 0.0f);
-  for (const auto& [layer, half] : ScoredTensors(codec.selection, cache.layout)) {
+  std::vector<uint32_t> positions;
+  for (const auto& [layer, half] : ScoredTensors(codec, cache.layout, layers)) {
     const BlockRows rows = {.plane = cache.Plane(layer, half),
                             .dtype = cache.dtype,
                             .num_heads = cache.layout.num_kv_heads,
                             .head_dim = cache.layout.head_dim,
                             .positions = every};
     RETURN_IF_ERROR(FaultStatus(AddLayer(rows, scores), {layer, half}, rows, codec));
+    if (codec.index_sets == IndexSets::kOne) continue;
+    std::ranges::copy(LargestScores(scores, num_kept), std::back_inserter(positions));
+    std::ranges::fill(scores, 0.0f);
   }
-  return LargestScores(scores, num_kept);
+  return codec.index_sets == IndexSets::kOne ? LargestScores(scores, num_kept) : positions;
 }
 
 }  // namespace qc2c

@@ -12,7 +12,8 @@
 // without fused multiply-add. The sum of squares of a row has eight partial sums, d mod 8, added as
 //   ((s0 + s4) + (s2 + s6)) + ((s1 + s5) + (s3 + s7)).
 // Of equal scores the earlier token is kept. All layers count, sent or not: which tokens are kept
-// does not depend on what else a receiver asks for.
+// does not depend on what else a receiver asks for. With IndexSets::kPerLayer each layer that sends
+// anything keeps the K tokens of its own largest score: the sum is over that layer alone.
 #pragma once
 
 #include <cstdint>
@@ -24,10 +25,11 @@
 
 namespace qc2c {
 
-// The kept positions, ascending; codec.NumKept(cache.num_tokens) of them. INVALID_ARGUMENT naming
-// layer, half, token and head if a value that a norm needs is NaN or infinite. REQUIRES: a CPU
-// cache with the selection's ScoredTensors.
+// The kept positions as KvFrame::positions has them, `layers` being those that are sent.
+// INVALID_ARGUMENT naming layer, half, token and head if a value that a norm needs is NaN or
+// infinite. REQUIRES: a CPU cache with the selection's ScoredTensors.
 absl::StatusOr<std::vector<uint32_t>> SelectTokens(const KvCacheView& cache,
+                                                   const KvLayerSet& layers,
                                                    const CodecSpec& codec);
 
 // The `num_kept` positions of the largest scores, ascending; of equal scores the earlier.
@@ -47,7 +49,9 @@ constexpr Half ScoredHalf(Selection selection) {
   return selection == Selection::kKeyNorm ? Half::kKey : Half::kValue;
 }
 
-// What a selection by norm reads: its half of every layer. REQUIRES: NeedsScores(selection).
-std::vector<KvTensorId> ScoredTensors(Selection selection, const KvLayout& layout);
+// What a selection by norm reads: its half of every layer, or with an index set a layer of the
+// layers that are sent. REQUIRES: NeedsScores(codec.selection).
+std::vector<KvTensorId> ScoredTensors(const CodecSpec& codec, const KvLayout& layout,
+                                      const KvLayerSet& layers);
 
 }  // namespace qc2c

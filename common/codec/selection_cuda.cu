@@ -106,11 +106,14 @@ __device__ uint32_t FindThreshold(const CudaScoring& args, uint32_t* counts, uin
   return prefix;
 }
 
-// One block: a prompt is a few thousand scores, and a single launch beats a faster sort of several.
+// One block a set: a prompt is a few thousand scores, and a single launch beats a faster sort of
+// several.
 __global__ void SelectKernel(CudaScoring args) {
   __shared__ uint32_t counts[kBuckets];
   __shared__ uint32_t found[2];
   __shared__ uint32_t warp_counts[kSelectThreads / 32];
+  args.scores += static_cast<uint64_t>(blockIdx.x) * args.num_tokens;
+  args.positions += static_cast<uint64_t>(blockIdx.x) * args.num_kept;
   uint32_t ties = 0;
   const uint32_t threshold = FindThreshold(args, counts, found, ties);
   uint32_t ties_seen = 0;
@@ -137,8 +140,14 @@ int LaunchSelectByNorm(const CudaScoring& scoring, CUstream_st* stream) {
   const uint32_t token_blocks = (scoring.num_tokens + kThreadsPerBlock - 1) / kThreadsPerBlock;
   return ForDType(scoring.dtype, [&]<DType kType>() -> int {
     LayerMeansKernel<kType><<<rows, kThreadsPerBlock, 0, stream>>>(scoring);
-    SumLayersKernel<<<token_blocks, kThreadsPerBlock, 0, stream>>>(scoring);
-    SelectKernel<<<1, kSelectThreads, 0, stream>>>(scoring);
+    if (scoring.index_sets == IndexSets::kOne) {
+      SumLayersKernel<<<token_blocks, kThreadsPerBlock, 0, stream>>>(scoring);
+      SelectKernel<<<1, kSelectThreads, 0, stream>>>(scoring);
+    } else {
+      CudaScoring by_layer = scoring;
+      by_layer.scores = scoring.layer_means;
+      SelectKernel<<<scoring.num_layers, kSelectThreads, 0, stream>>>(by_layer);
+    }
     return cudaGetLastError();
   });
 }

@@ -16,10 +16,11 @@ struct CudaScoring {
   uint32_t head_dim = 0;
   DType dtype = DType::kFp32;
   uint32_t num_kept = 0;
-  float* layer_means = nullptr;   // [num_layers, num_tokens], scratch
-  float* scores = nullptr;        // [num_tokens], scratch
-  uint32_t* faults = nullptr;     // [num_layers] BlockFaults, zero before
-  uint32_t* positions = nullptr;  // [num_kept], the result, ascending
+  IndexSets index_sets = IndexSets::kOne;  // kPerLayer: num_kept of each of the layers
+  float* layer_means = nullptr;            // [num_layers, num_tokens], scratch
+  float* scores = nullptr;                 // [num_tokens], scratch of one set
+  uint32_t* faults = nullptr;              // [num_layers] BlockFaults, zero before
+  uint32_t* positions = nullptr;           // [index sets, num_kept], the result, each set ascending
 };
 
 // Queues everything on the stream; the launches' cudaError_t.

@@ -170,6 +170,42 @@ TEST_P(SelectionTest, AgreesWithTheDefinitionOnRandomCaches) {
   }
 }
 
+// Layer 0 has its large keys at tokens 1 and 3, layer 1 at 0 and 4, layer 2 at 2 and 3.
+TEST_P(SelectionTest, WithAnIndexSetALayerEachSentLayerKeepsItsOwn) {
+  SKIP_WITHOUT(GetParam());
+  TestCache cache({.num_layers = 3, .num_kv_heads = 2, .head_dim = 8}, 5, DType::kBf16, GetParam());
+  cache.Fill([](int layer, Half half, int64_t t, int h, int d) {
+    constexpr int64_t kLarge[][2] = {{1, 3}, {0, 4}, {2, 3}};
+    const bool large = half == Half::kKey && (t == kLarge[layer][0] || t == kLarge[layer][1]);
+    return static_cast<float>((large ? 32 : 0) + 16 * layer + 8 * h + t) + (d % 2 == 0 ? .5f : 0);
+  });
+  const KvLayerSet layers = {.keys = {2}, .values = {0, 2}};
+  const CodecSpec codec = Spec("fp32,select=key_norm,indices=per_layer,keep_tokens=2");
+  const auto frame = EncodeCache(cache.View(), layers, codec);
+  ASSERT_TRUE(frame.ok()) << frame.status();
+  EXPECT_THAT(frame->positions, ElementsAre(1, 3, 2, 3));
+  EXPECT_THAT(frame->PositionsOf(2), ElementsAre(2, 3));
+  EXPECT_EQ(frame->num_kept(), 2u);
+
+  TestCache out({.num_layers = 3, .num_kv_heads = 2, .head_dim = 8}, 2, DType::kFp32, GetParam());
+  ASSERT_TRUE(DecodeCache(*frame, out.View()).ok());
+  const std::vector<float> original = cache.Values();
+  const std::vector<float> decoded = out.Values();
+  const auto expect_rows = [&](int plane, const std::vector<int>& tokens) {
+    for (size_t i = 0; i < tokens.size() * 16; ++i) {
+      EXPECT_EQ(decoded[plane * 2 * 16 + i], original[(plane * 5 + tokens[i / 16]) * 16 + i % 16]);
+    }
+  };
+  expect_rows(1, {1, 3});  // values of layer 0
+  expect_rows(4, {2, 3});  // keys of layer 2
+  expect_rows(5, {2, 3});
+
+  // A layer that is not sent is not scored.
+  KvCacheView without = cache.View();
+  without.keys[1].data = nullptr;
+  EXPECT_TRUE(EncodeCache(without, layers, codec).ok());
+}
+
 // Every token's score is read, so a token that would be dropped cannot hide a NaN either.
 TEST_P(SelectionTest, RefusesNonFiniteValuesOfTheScoredHalf) {
   SKIP_WITHOUT(GetParam());

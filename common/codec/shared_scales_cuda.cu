@@ -77,8 +77,7 @@ __device__ void StoreChannelScales(const CudaBlocks& args, const ScaleRule& rule
                               channel / args.head_dim * block.head_stride + channel % args.head_dim;
     uint32_t max = 0;
     for (uint32_t t = first + threadIdx.y; t < end; t += kRowPartials) {
-      const uint32_t position =
-          args.positions != nullptr ? args.positions[t] : args.first_position + t;
+      const uint32_t position = PositionOf(args, block, t);
       const float x = fabsf(Element<kType>::Widen(plane[position * block.token_stride]));
       max = ::max(max, __float_as_uint(x));
       partial =

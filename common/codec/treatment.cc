@@ -116,10 +116,17 @@ absl::Status Treatment::UseBiases(const ModelFacts& facts) {
   return absl::OkStatus();
 }
 
+void Treatment::UseTokensFrom(int32_t layer, size_t first) {
+  if (first == 0) return;
+  first_token_of_layer_.resize(layout_.num_layers);
+  first_token_of_layer_[layer] = first;
+}
+
 TreatmentSteps Treatment::StepsOf(const KvTensorId& tensor) const {
   TreatmentSteps steps;
   if (!rotary_.empty() && tensor.half == Half::kKey) {
     steps.rotary = &rotary_[rotary_of_layer_[tensor.layer]];
+    if (!first_token_of_layer_.empty()) steps.first_token = first_token_of_layer_[tensor.layer];
   }
   if (means_ != nullptr) {
     const std::vector<float>& means = tensor.half == Half::kKey ? means_->keys : means_->values;
@@ -137,7 +144,7 @@ void Treatment::Apply(const KvTensorId& tensor, const BlockRows& rows, float* tr
     for (int32_t h = 0; h < rows.num_heads; ++h, treated += dim) {
       LoadRow(rows.dtype, rows.Row(i, h), dim, treated);
       if (steps.rotary != nullptr) {
-        const uint32_t token = rows.positions[i];
+        const size_t token = steps.first_token + rows.positions[i];
         Unrotate(steps.rotary->Cosines(token), steps.rotary->Sines(token), dim / 2, treated);
       }
       if (steps.means != nullptr) AddSigned(steps.means + h * dim, -1.0f, dim, treated);
@@ -158,7 +165,7 @@ void Treatment::Undo(const KvTensorId& tensor, float* treated, const BlockRows& 
       }
       if (steps.means != nullptr) AddSigned(steps.means + h * dim, 1.0f, dim, treated);
       if (steps.rotary != nullptr) {
-        const uint32_t token = rows.positions[i];
+        const size_t token = steps.first_token + rows.positions[i];
         Rotate(steps.rotary->Cosines(token), steps.rotary->Sines(token), dim / 2, treated);
       }
       StoreRow(rows.dtype, treated, dim, rows.Row(i, h));

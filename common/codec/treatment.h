@@ -37,6 +37,7 @@ void HadamardTransform(float* values, size_t num);
 // The steps for one tensor; absent ones are null or false.
 struct TreatmentSteps {
   const RotaryTable* rotary = nullptr;
+  size_t first_token = 0;        // of the plane in `rotary`
   const float* means = nullptr;  // [H, D]
   bool has_transform = false;
 };
@@ -50,6 +51,10 @@ class Treatment {
   static absl::StatusOr<Treatment> Create(const TreatmentSpec& spec, const KvLayout& layout,
                                           size_t num_tokens, std::span<const uint32_t> tokens,
                                           const CodecContext& context);
+
+  // The layer's planes begin at token tokens[first] of Create: with an index set a layer, whose
+  // tokens lie one set after another.
+  void UseTokensFrom(int32_t layer, size_t first);
 
   // Whether nothing is done to any tensor.
   bool is_nothing() const { return spec_ == TreatmentSpec(); }
@@ -75,7 +80,8 @@ class Treatment {
   KvLayout layout_;
   std::vector<RotaryTable> rotary_;
   std::vector<uint32_t> rotary_of_layer_;
-  const ChannelMeans* means_ = nullptr;  // of the context
+  std::vector<size_t> first_token_of_layer_;  // as long as is needed; 0 beyond
+  const ChannelMeans* means_ = nullptr;       // of the context
 };
 
 // The treated values of one block at a time, between a cache and a scheme. Without a treatment the

@@ -17,8 +17,9 @@ __device__ TreatedRow RowOfThreadBlock(const CudaTreatment& args) {
   const CudaBlocks& cache = args.cache;
   const uint32_t token = blockIdx.x / cache.num_heads;
   const uint64_t rows = static_cast<uint64_t>(cache.num_tokens) * cache.num_heads;
-  return {args.steps[blockIdx.y], cache.blocks[blockIdx.y], blockIdx.x % cache.num_heads,
-          cache.positions != nullptr ? cache.positions[token] : cache.first_position + token,
+  const CudaBlock block = cache.blocks[blockIdx.y];
+  return {args.steps[blockIdx.y], block, blockIdx.x % cache.num_heads,
+          PositionOf(cache, block, token),
           args.treated + (blockIdx.y * rows + blockIdx.x) * cache.head_dim};
 }
 

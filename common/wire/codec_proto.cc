@@ -41,6 +41,7 @@ static_assert(static_cast<int>(Selection::kValueNorm) == v1::SELECTION_VALUE_NOR
 static_assert(static_cast<int>(Selection::kStrided) == v1::SELECTION_STRIDED);
 static_assert(static_cast<int>(Selection::kRandom) == v1::SELECTION_RANDOM);
 static_assert(static_cast<int>(Selection::kSinks) == v1::SELECTION_SINKS);
+static_assert(static_cast<int>(IndexSets::kPerLayer) == v1::INDEX_SETS_PER_LAYER);
 static_assert(static_cast<int>(Entropy::kNone) == v1::ENTROPY_NONE);
 static_assert(static_cast<int>(Entropy::kRans) == v1::ENTROPY_RANS);
 static_assert(static_cast<int>(Entropy::kZstd) == v1::ENTROPY_ZSTD);
@@ -178,6 +179,7 @@ v1::Codec CodecToProto(const CodecSpec& codec) {
   proto.set_sinks(codec.sinks);
   proto.set_seed(codec.seed);
   proto.set_entropy(static_cast<v1::Entropy>(codec.entropy));
+  proto.set_index_sets(static_cast<v1::IndexSets>(codec.index_sets));
   ScheduleToProto(codec.schedule, proto);
   proto.set_budget_bytes(codec.budget_bytes);
   proto.set_weights(codec.weights);
@@ -198,6 +200,8 @@ absl::StatusOr<CodecSpec> CodecFromProto(const v1::Codec& proto) {
   RETURN_IF_ERROR(
       CheckEnumerator("selection", proto.selection(), v1::SELECTION_ALL, v1::Selection_MAX));
   RETURN_IF_ERROR(CheckEnumerator("entropy", proto.entropy(), v1::ENTROPY_NONE, v1::Entropy_MAX));
+  RETURN_IF_ERROR(
+      CheckEnumerator("index_sets", proto.index_sets(), v1::INDEX_SETS_ONE, v1::IndexSets_MAX));
   CodecSpec codec;
   codec.scheme = static_cast<Scheme>(proto.scheme());
   codec.axis = static_cast<Axis>(proto.axis());
@@ -210,6 +214,7 @@ absl::StatusOr<CodecSpec> CodecFromProto(const v1::Codec& proto) {
   codec.sinks = proto.sinks();
   codec.seed = proto.seed();
   codec.entropy = static_cast<Entropy>(proto.entropy());
+  codec.index_sets = static_cast<IndexSets>(proto.index_sets());
   ASSIGN_OR_RETURN(codec.schedule, ScheduleFromProto(proto));
   codec.budget_bytes = proto.budget_bytes();
   codec.weights = proto.weights();

@@ -18,6 +18,7 @@ TEST(CodecProtoTest, EveryCodecComesBack) {
          {"", ",select=front,keep_ratio=0.3", ",select=back,keep_tokens=1",
           ",select=key_norm,keep_ratio=1", ",select=value_norm,keep_tokens=4294967295",
           ",select=strided,keep_ratio=0.1,keep_tokens_min=3",
+          ",select=value_norm,indices=per_layer,keep_tokens=2",
           ",select=random,seed=4294967295,keep_tokens=1", ",select=sinks,sinks=9,keep_tokens=20"}) {
       const CodecSpec codec = CodecSpec::Parse(scheme + selection).value();
       EXPECT_EQ(CodecFromProto(CodecToProto(codec)).value(), codec);
@@ -101,6 +102,10 @@ TEST(CodecProtoTest, AFieldOutOfRangeIsRefusedByName) {
   EXPECT_THAT(CodecError([](auto& c) { c.set_axis(v1::AXIS_GROUP); }), HasSubstr("group is '0'"));
   EXPECT_THAT(CodecError([](auto& c) { c.set_entropy(v1::Entropy(3)); }),
               HasSubstr("entropy is 3: expected 0 to 2"));
+  EXPECT_THAT(CodecError([](auto& c) { c.set_index_sets(v1::IndexSets(2)); }),
+              HasSubstr("index_sets is 2: expected 0 to 1"));
+  EXPECT_THAT(CodecError([](auto& c) { c.set_index_sets(v1::INDEX_SETS_PER_LAYER); }),
+              HasSubstr("indices is 'per_layer': expected one, as select is back"));
   EXPECT_THAT(CodecError([](auto& c) { c.set_rotation(v1::Rotation(2)); }),
               HasSubstr("rotation is 2: expected 0 to 1"));
   EXPECT_THAT(CodecError([](auto& c) { c.set_mean(v1::Mean(3)); }), HasSubstr("mean is 3"));

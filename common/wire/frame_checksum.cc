@@ -43,6 +43,7 @@ void AddLaterFields(Hasher& hasher, const v1::Codec& codec) {
     hasher.AddU32(v1::Codec::kCalibrationFieldNumber).AddU64(codec.calibration());
   }
   AddPresent(hasher, v1::Codec::kEntropyFieldNumber, codec.entropy());
+  AddPresent(hasher, v1::Codec::kIndexSetsFieldNumber, codec.index_sets());
 }
 
 }  // namespace

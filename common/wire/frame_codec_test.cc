@@ -29,6 +29,8 @@ const std::vector<std::string> kCodecs = {
     "int8,axis=per_head,select=key_norm,keep_ratio=1",
     "int4,select=value_norm,keep_tokens=3",
     "fp16,select=value_norm,keep_ratio=0.9",
+    "int8,select=value_norm,indices=per_layer,keep_ratio=0.25",
+    "int4,select=key_norm,indices=per_layer,keep_tokens=2,keys=1-2:none,values=2:none",
     "fp8_e4m3",
     "int3,axis=per_channel",
     "int2,axis=group,group=8",

@@ -43,6 +43,13 @@ size_t ScheduleBytes(const CodecSpec& codec, const KvLayout& layout) {
          schedule.values.size();
 }
 
+// The most that the indices of a frame take.
+size_t IndexBytes(const FrameExpectation& expected) {
+  const size_t num_sets =
+      expected.codec.index_sets == IndexSets::kOne ? 1 : expected.layers.NumLayers();
+  return std::min<size_t>(num_sets * ((expected.num_tokens + 7) / 8), kMaxIndexBytes);
+}
+
 // Codes and scales of all tensors. Below 2^44 bytes a block and 2^11 blocks: no overflow.
 absl::StatusOr<uint64_t> DataBytes(const CodecSpec& codec, const KvLayout& layout,
                                    const KvLayerSet& sent, uint32_t num_kept) {
@@ -165,7 +172,7 @@ absl::Status FrameReader::State::ReadChunk(const std::string& message) {
                                        "one in the first message, none later"));
   }
   if (chunk.header.has_value()) {
-    const size_t max_bytes = kHeaderFieldsBytes + expected.num_tokens / 8 +
+    const size_t max_bytes = kHeaderFieldsBytes + IndexBytes(expected) +
                              kLayerBytes * expected.layers.NumTensors() +
                              ScheduleBytes(expected.codec, expected.layout);
     ASSIGN_OR_RETURN(const auto header,
@@ -235,14 +242,15 @@ absl::Status FrameReader::State::CheckHeader(const v1::CacheHeader& header) cons
 absl::Status FrameReader::State::ReadHeader(const v1::CacheHeader& header) {
   RETURN_IF_ERROR(CheckHeader(header));
   ASSIGN_OR_RETURN(frame.codec, CodecFromProto(header.codec()));
-  ASSIGN_OR_RETURN(frame.positions,
-                   DecodePositions(frame.codec, header.num_tokens(), header.num_kept(),
-                                   header.index_coding(), AsBytes(header.indices())));
+  ASSIGN_OR_RETURN(frame.layers, frame.codec.schedule.SentOf(expected.layers));
+  ASSIGN_OR_RETURN(
+      frame.positions,
+      DecodePositions(frame.codec, header.num_tokens(), header.num_kept(), header.index_coding(),
+                      AsBytes(header.indices()), frame.num_index_sets()));
   AddHeader(hasher, header);
   frame.model_fingerprint = expected.model_fingerprint;
   frame.layout = expected.layout;
   frame.num_tokens = expected.num_tokens;
-  ASSIGN_OR_RETURN(frame.layers, frame.codec.schedule.SentOf(expected.layers));
   RETURN_IF_ERROR(LayOutBlocks(frame));
   stage = Stage::kBlocks;
   return absl::OkStatus();
@@ -261,7 +269,7 @@ absl::Status FrameReader::State::CheckBlock(const BlockView& view) const {
                                             whole.layer, " half ", static_cast<int>(whole.half),
                                             " first_token ", first_token));
   }
-  const auto num_kept = static_cast<uint32_t>(frame.positions.size());
+  const uint32_t num_kept = frame.num_kept();
   if (view.num_tokens < 1 || view.num_tokens > num_kept - first_token) {
     return absl::DataLossError(Differs("block.num_tokens", view.num_tokens,
                                        absl::StrCat("1 to ", num_kept - first_token)));
@@ -288,7 +296,7 @@ absl::Status FrameReader::State::CheckBlock(const BlockView& view) const {
 absl::Status FrameReader::State::ReadBlock(const BlockView& view) {
   RETURN_IF_ERROR(CheckBlock(view));
   const KvBlock& whole = frame.blocks[block];
-  const size_t num_kept = frame.positions.size();
+  const size_t num_kept = frame.num_kept();
   const size_t token_codes = whole.codes_bytes / num_kept;
   const MutableByteSpan codes =
       MutableByteSpan(frame.data)

@@ -14,15 +14,15 @@ namespace qc2c {
 namespace {
 
 absl::StatusOr<v1::CacheHeader> MakeHeader(const KvFrame& frame) {
-  ASSIGN_OR_RETURN(CodedPositions coded,
-                   CodePositions(frame.codec, frame.num_tokens, frame.positions));
+  ASSIGN_OR_RETURN(CodedPositions coded, CodePositions(frame.codec, frame.num_tokens,
+                                                       frame.positions, frame.num_index_sets()));
   v1::CacheHeader header;
   header.set_format_version(kFormatVersion);
   header.set_model_fingerprint(frame.model_fingerprint);
   *header.mutable_layout() = LayoutToProto(frame.layout);
   *header.mutable_codec() = CodecToProto(frame.codec);
   header.set_num_tokens(frame.num_tokens);
-  header.set_num_kept(static_cast<uint32_t>(frame.positions.size()));
+  header.set_num_kept(frame.num_kept());
   header.set_index_coding(coded.coding);
   header.set_indices(std::move(coded.indices));
   header.mutable_key_layers()->Add(frame.layers.keys.begin(), frame.layers.keys.end());
@@ -48,7 +48,7 @@ class ChunkWriter {
  private:
   // A block is cut as if its codes were not coded once more: what they take is known afterwards.
   void WriteBlock(const KvBlock& block) {
-    const auto num_kept = static_cast<uint32_t>(frame_.positions.size());
+    const uint32_t num_kept = frame_.num_kept();
     const CodecSpec own = frame_.codec.Of(block.layer, block.half);
     const size_t token_codes = block.codes_bytes / num_kept;
     for (uint32_t first = 0; first < num_kept;) {
@@ -89,14 +89,14 @@ class ChunkWriter {
   size_t PieceBytes(const KvBlock& block, const CodecSpec& own, uint32_t first,
                     uint32_t count) const {
     const size_t sections = block.zero_points_bytes == 0 ? 1 : 2;
-    return block.codes_bytes / frame_.positions.size() * count +
+    return block.codes_bytes / frame_.num_kept() * count +
            sections * (ScaleBytesBefore(own, first + count) - ScaleBytesBefore(own, first));
   }
 
   // The most tokens from `first` on that the message has room for, at least one.
   uint32_t TokensThatFit(const KvBlock& block, const CodecSpec& own, uint32_t first) const {
     uint32_t fit = 1;
-    uint32_t most = static_cast<uint32_t>(frame_.positions.size()) - first;
+    uint32_t most = frame_.num_kept() - first;
     while (fit < most) {
       const uint32_t middle = fit + (most - fit + 1) / 2;
       if (used_ + PieceBytes(block, own, first, middle) <= chunk_bytes_) {

@@ -140,7 +140,7 @@ TEST(GoldenFrameTest, EveryFrameOfVersion2IsWrittenAndReadAsBefore) {
     ExpectSameFrame(*read, *frame);
     ++num_frames;
   }
-  EXPECT_EQ(num_frames, 76);
+  EXPECT_EQ(num_frames, 79);
 }
 
 }  // namespace

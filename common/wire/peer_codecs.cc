@@ -129,6 +129,7 @@ void DescribeCodecs(v1::ModelCard& card) {
   for (const Entropy entropy : kAllEntropies) card.add_entropies(static_cast<v1::Entropy>(entropy));
   card.add_codec_options(v1::CODEC_OPTION_SCHEDULE);
   card.add_codec_options(v1::CODEC_OPTION_BUDGET);
+  card.add_codec_options(v1::CODEC_OPTION_LAYER_INDICES);
   for (const v1::Treatment treatment : kAllTreatments) card.add_treatments(treatment);
 }
 
@@ -147,6 +148,9 @@ absl::Status CheckSharerKnows(const v1::ModelCard& sharer, const CodecSpec& code
   }
   if (codec.budget_bytes != 0) {
     RETURN_IF_ERROR(CheckOption(sharer, v1::CODEC_OPTION_BUDGET, "budget_bytes"));
+  }
+  if (codec.index_sets != IndexSets::kOne) {
+    RETURN_IF_ERROR(CheckOption(sharer, v1::CODEC_OPTION_LAYER_INDICES, "indices=per_layer"));
   }
   for (const Precision& precision : codec.schedule.precisions) {
     RETURN_IF_ERROR(CheckPrecision(sharer, precision));

@@ -36,7 +36,8 @@ TEST(PeerCodecsTest, ACardListsEveryEnumeratorButUnspecified) {
   EXPECT_TRUE(CheckFormatVersion(card).ok());
   for (const char* codec :
        {"bf16", "int4,entropy=rans", "nf4,axis=group", "int8,select=random,keep_tokens=3",
-        "int8,keys=0:nf4", "int8,budget_bytes=900"}) {
+        "int8,keys=0:nf4", "int8,budget_bytes=900",
+        "int8,select=key_norm,indices=per_layer,keep_tokens=3"}) {
     EXPECT_TRUE(CheckSharerKnows(card, CodecSpec::Parse(codec).value()).ok()) << codec;
   }
 }
@@ -80,6 +81,9 @@ TEST(PeerCodecsTest, WhatASharerDoesNotListIsRefusedByName) {
               HasSubstr("the projections of the sharer's model 'm' have none"));
   old.add_calibrations(0xff);
   EXPECT_TRUE(CheckSharerKnows(old, CodecSpec::Parse(means).value()).ok());
+  old.add_selections(v1::SELECTION_KEY_NORM);
+  EXPECT_THAT(ErrorOf(old, "int8,select=key_norm,indices=per_layer,keep_tokens=3"),
+              HasSubstr("'m' does not know indices=per_layer"));
   old.add_schemes(static_cast<v1::Scheme>(99));  // of a newer build
   EXPECT_THAT(ErrorOf(old, "nf4"), HasSubstr("int8, bf16, unknown"));
 }

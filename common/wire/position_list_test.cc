@@ -69,6 +69,47 @@ TEST(PositionListTest, PositionsThatContradictTheSelectionAreRefused) {
   EXPECT_FALSE(CodePositions(Selecting(Selection::kKeyNorm), 5, {2, 5}).ok());
 }
 
+TEST(PositionListTest, SeveralIndexSetsAreCodedAlikeOneAfterAnother) {
+  const CodecSpec codec = Selecting(Selection::kKeyNorm);
+  const auto few = CodePositions(codec, 1000, {3, 304, 0, 1, 5, 999}, 3).value();
+  EXPECT_EQ(few.coding, v1::INDEX_CODING_DELTAS);
+  EXPECT_EQ(few.indices, std::string("\x03\xac\x02\x00\x00\x05\xe1\x07", 8));
+  const auto many = CodePositions(codec, 9, {0, 1, 8, 2, 3, 4}, 2).value();
+  EXPECT_EQ(many.coding, v1::INDEX_CODING_BITMAP);
+  EXPECT_EQ(many.indices, std::string("\x03\x01\x1c\x00", 4));
+  EXPECT_THAT(DecodePositions(codec, 1000, 2, few.coding, AsBytes(few.indices), 3).value(),
+              ElementsAre(3, 304, 0, 1, 5, 999));
+  EXPECT_THAT(DecodePositions(codec, 9, 3, many.coding, AsBytes(many.indices), 2).value(),
+              ElementsAre(0, 1, 8, 2, 3, 4));
+  EXPECT_EQ(CodePositions(codec, 2, {0, 1, 0, 1}, 2).value().coding, v1::INDEX_CODING_NONE);
+  EXPECT_THAT(DecodePositions(codec, 2, 2, v1::INDEX_CODING_NONE, {}, 2).value(),
+              ElementsAre(0, 1, 0, 1));
+}
+
+TEST(PositionListTest, IndexSetsThatNoWriterWritesAreRefused) {
+  const CodecSpec codec = Selecting(Selection::kKeyNorm);
+  EXPECT_FALSE(CodePositions(codec, 9, {0, 1, 8}, 2).ok());
+  EXPECT_FALSE(CodePositions(codec, 9, {0, 1, 4, 4}, 2).ok());
+  const std::string whole("\x03\x01\x1c\x00", 4);
+  for (const std::string& indices :
+       {whole.substr(0, 3), whole + std::string(1, '\0'), std::string("\x03\x01\x18\x00", 4),
+        std::string("\x03\x01\x1e\x00", 4), std::string("\x03\x01\x1c\x02", 4)}) {
+    EXPECT_FALSE(DecodePositions(codec, 9, 3, v1::INDEX_CODING_BITMAP, AsBytes(indices), 2).ok())
+        << ToHex(AsBytes(indices));
+  }
+}
+
+TEST(PositionListTest, MoreIndicesThanAHeaderMayHoldAreRefused) {
+  std::vector<uint32_t> positions;
+  for (int set = 0; set < 2; ++set) {
+    for (uint32_t i = 0; i < KvLayout::kMaxTokens / 2; ++i) positions.push_back(2 * i);
+  }
+  const absl::Status status =
+      CodePositions(Selecting(Selection::kKeyNorm), KvLayout::kMaxTokens, positions, 2).status();
+  EXPECT_THAT(std::string(status.message()),
+              HasSubstr("2 index sets take 262144 bytes: expected at most 131072"));
+}
+
 TEST(PositionListTest, RandomListsComeBackInTheShorterOfBothCodings) {
   std::mt19937 random(3);
   for (int round = 0; round < 3000; ++round) {

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <iterator>
 #include <numeric>
 #include <random>
 
@@ -12,7 +13,8 @@
 namespace qc2c {
 namespace {
 
-std::vector<uint32_t> Positions(const CodecSpec& codec, uint32_t num_tokens, std::mt19937& random) {
+std::vector<uint32_t> PositionsOfSet(const CodecSpec& codec, uint32_t num_tokens,
+                                     std::mt19937& random) {
   std::vector<uint32_t> all(num_tokens);
   std::iota(all.begin(), all.end(), 0);
   const uint32_t num_kept = codec.NumKept(num_tokens);
@@ -32,8 +34,11 @@ KvFrame RandomFrame(const std::string& codec, const FrameShape& shape) {
   frame.layout = shape.layout;
   frame.codec = CodecSpec::Parse(codec).value();
   frame.num_tokens = shape.num_tokens;
-  frame.positions = Positions(frame.codec, shape.num_tokens, random);
   frame.layers = frame.codec.schedule.SentOf(shape.layers).value();
+  for (size_t set = 0; set < frame.num_index_sets(); ++set) {
+    std::ranges::copy(PositionsOfSet(frame.codec, shape.num_tokens, random),
+                      std::back_inserter(frame.positions));
+  }
   EXPECT_TRUE(LayOutBlocks(frame).ok());
   for (const KvBlock& block : frame.blocks) {
     uint8_t* const codes = frame.data.data() + block.codes_offset;

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <limits>
 #include <numeric>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -42,13 +43,18 @@ class Target {
   KvCacheView view_;
 };
 
-void AddError(const KvCacheView& cache, const std::vector<uint32_t>& positions,
-              const KvCacheView& decoded, Half half, CodecError& sums) {
+void AddError(const KvCacheView& cache, const KvFrame& frame, const KvCacheView& decoded, Half half,
+              CodecError& sums) {
   const int32_t head_dim = cache.layout.head_dim;
   std::vector<float> original(head_dim), result(head_dim);
   for (int32_t layer = 0; layer < cache.layout.num_layers; ++layer) {
     const KvPlane& from = cache.Plane(layer, half);
     const KvPlane& to = decoded.Plane(layer, half);
+    const std::vector<int32_t> sent = frame.layers.Layers();
+    // A layer that was not sent has no tokens of its own.
+    const bool is_own = frame.codec.index_sets != IndexSets::kOne;
+    if (is_own && !std::ranges::binary_search(sent, layer)) continue;
+    const std::span<const uint32_t> positions = frame.PositionsOf(layer);
     for (size_t i = 0; i < positions.size(); ++i) {
       for (int32_t head = 0; head < cache.layout.num_kv_heads; ++head) {
         const int64_t element = positions[i] * from.token_stride + head * from.head_stride;
@@ -66,7 +72,7 @@ void AddError(const KvCacheView& cache, const std::vector<uint32_t>& positions,
     }
   }
   sums.num_values +=
-      uint64_t{positions.size()} * cache.layout.num_layers * cache.layout.num_kv_heads * head_dim;
+      uint64_t{frame.num_kept()} * cache.layout.num_layers * cache.layout.num_kv_heads * head_dim;
 }
 
 absl::StatusOr<KvFrame> ReadMessages(const KvFrame& expected,
@@ -110,7 +116,7 @@ absl::Status MeasureCodec(const KvCacheView& cache, CodecMeasurement& sums,
     ASSIGN_OR_RETURN(const KvFrame frame, EncodeCache(cache, every, sums.codec, context));
     ASSIGN_OR_RETURN(const auto messages, WriteFrame(frame, kDefaultChunkBytes));
     encode_seconds = std::min(encode_seconds, SecondsSince(start));
-    const Target target(cache.layout, frame.positions.size());
+    const Target target(cache.layout, frame.num_kept());
     WireBytes bytes;
     start = Clock::now();
     ASSIGN_OR_RETURN(const KvFrame read, ReadMessages(frame, messages, bytes));
@@ -118,8 +124,8 @@ absl::Status MeasureCodec(const KvCacheView& cache, CodecMeasurement& sums,
     decode_seconds = std::min(decode_seconds, SecondsSince(start));
     if (repetition + 1 < kRepetitions) continue;
     sums.bytes += bytes;
-    AddError(cache, read.positions, target.view(), Half::kKey, sums.keys);
-    AddError(cache, read.positions, target.view(), Half::kValue, sums.values);
+    AddError(cache, read, target.view(), Half::kKey, sums.keys);
+    AddError(cache, read, target.view(), Half::kValue, sums.values);
   }
   ++sums.num_caches;
   sums.encode_seconds += encode_seconds;

@@ -35,6 +35,7 @@ AXES["group_tokens"] = 6
 SCALES = {None: 0, "fp16": 1, "bf16": 2, "fp32": 3}
 SELECTIONS = {"all": 1, "front": 2, "back": 3, "key_norm": 4, "value_norm": 5}
 SELECTIONS |= {"strided": 6, "random": 7, "sinks": 8}
+INDEX_SETS = {"one": 0, "per_layer": 1}
 ENTROPIES = {None: 0, "rans": 1, "zstd": 2}
 ROTATIONS = {"keep": 0, "remove": 1}
 MEANS = {"keep": 0, "calibrated": 1, "bias": 2}
@@ -326,7 +327,14 @@ def mix(x):
     return x ^ x >> 31
 
 
-def select(cache, codec):
+def select(cache, codec, layers):
+    """The positions of each sent layer."""
+    if codec.get("indices") == "per_layer":
+        return {layer: select_one(cache[:, layer : layer + 1], codec) for layer in layers}
+    return dict.fromkeys(layers, select_one(cache, codec))
+
+
+def select_one(cache, codec):
     num_tokens = cache.shape[2]
     if "keep_tokens" in codec:
         kept = min(codec["keep_tokens"], num_tokens)
@@ -354,16 +362,18 @@ def select(cache, codec):
     return np.sort(np.argsort(-score, kind="stable")[:kept])
 
 
-def code_positions(positions, num_tokens, selection):
-    if selection not in ("key_norm", "value_norm") or len(positions) == num_tokens:
+def code_positions(sets, num_tokens, selection):
+    if selection not in ("key_norm", "value_norm") or len(sets[0]) == num_tokens:
         return 0, b""
-    bitmap = bytearray((num_tokens + 7) // 8)
-    deltas, following = b"", 0
-    for p in positions.tolist():
-        bitmap[p // 8] |= 1 << p % 8
-        deltas += varint(p - following)
-        following = p + 1
-    return (2, deltas) if len(deltas) < len(bitmap) else (1, bytes(bitmap))
+    bitmaps, deltas = b"", b""
+    for positions in sets:
+        bitmap, following = bytearray((num_tokens + 7) // 8), 0
+        for p in positions.tolist():
+            bitmap[p // 8] |= 1 << p % 8
+            deltas += varint(p - following)
+            following = p + 1
+        bitmaps += bitmap
+    return (2, deltas) if len(deltas) < len(bitmaps) else (1, bitmaps)
 
 
 def u32(*values):
@@ -406,9 +416,7 @@ def slices(blocks, num_kept, chunk_bytes, group_tokens):
 
 def frame(cache, key_layers, value_layers, codec, chunk_bytes=1 << 20, facts=None):
     _, num_layers, num_tokens, num_heads, head_dim = cache.shape
-    positions = select(cache, codec)
     selection = codec.get("select", "all")
-    coding, indices = code_positions(positions, num_tokens, selection)
     numbers = (
         SCHEMES[codec["scheme"]],
         AXES[codec.get("axis")],
@@ -424,6 +432,11 @@ def frame(cache, key_layers, value_layers, codec, chunk_bytes=1 << 20, facts=Non
     table = tensor_codecs(codec, num_layers)
     key_layers = [layer for layer in key_layers if table[0][layer]]
     value_layers = [layer for layer in value_layers if table[1][layer]]
+    positions = select(cache, codec, sorted({*key_layers, *value_layers}))
+    index_sets = INDEX_SETS[codec.get("indices", "one")]
+    sets = list(positions.values()) if index_sets else list(positions.values())[:1]
+    num_kept = len(sets[0])
+    coding, indices = code_positions(sets, num_tokens, selection)
     schedule_fields, schedule_words = schedule(codec, table)
     extras = (
         codec.get("group", 32) if "group" in codec.get("axis", "") else 0,
@@ -442,7 +455,7 @@ def frame(cache, key_layers, value_layers, codec, chunk_bytes=1 << 20, facts=Non
     keep += b"".join(uint(number, v) for number, v in treatment.items())
     keep += fixed64(15, calibration) if calibration else b""
     entropy = ENTROPIES[codec.get("entropy")]
-    keep += uint(16, entropy)
+    keep += uint(16, entropy) + uint(17, index_sets)
     keep += schedule_fields
     present = b"".join(u32(number, v) for number, v in treatment.items() if v)
     present += u32(15) + struct.pack("<Q", calibration) if calibration else b""
@@ -453,7 +466,7 @@ def frame(cache, key_layers, value_layers, codec, chunk_bytes=1 << 20, facts=Non
         + delimited(3, b"".join(uint(i + 1, v) for i, v in enumerate(layout)))
         + delimited(4, b"".join(uint(i + 1, v) for i, v in enumerate(numbers)) + keep)
         + uint(5, num_tokens)
-        + uint(6, len(positions))
+        + uint(6, num_kept)
         + uint(7, coding)
         + delimited(8, indices)
         + delimited(10, b"".join(varint(layer) for layer in key_layers))
@@ -466,9 +479,10 @@ def frame(cache, key_layers, value_layers, codec, chunk_bytes=1 << 20, facts=Non
         + u32(*layout, *numbers, keep_case, keep_bits, *extras)
         + present
         + (u32(16, entropy) if entropy else b"")
+        + (u32(17, index_sets) if index_sets else b"")
     )
     digest.update(
-        u32(num_tokens, len(positions), coding, len(indices))
+        u32(num_tokens, num_kept, coding, len(indices))
         + indices
         + u32(len(key_layers), *key_layers, len(value_layers), *value_layers)
         + schedule_words
@@ -478,7 +492,14 @@ def frame(cache, key_layers, value_layers, codec, chunk_bytes=1 << 20, facts=Non
             layer,
             half,
             *quantize(
-                treat(cache[half, layer][positions], half, layer, positions, codec, facts),
+                treat(
+                    cache[half, layer][positions[layer]],
+                    half,
+                    layer,
+                    positions[layer],
+                    codec,
+                    facts,
+                ),
                 codec_of_tensor(codec, table[half][layer]),
             ),
         )
@@ -488,7 +509,7 @@ def frame(cache, key_layers, value_layers, codec, chunk_bytes=1 << 20, facts=Non
     ]
     messages, counts = [], [0, 0, 0]
     group_tokens = extras[0] if codec.get("axis") == "group_tokens" else 0
-    for sequence, chunk in enumerate(slices(blocks, len(positions), chunk_bytes, group_tokens)):
+    for sequence, chunk in enumerate(slices(blocks, num_kept, chunk_bytes, group_tokens)):
         message = uint(1, sequence) + (delimited(2, header) if sequence == 0 else b"")
         for layer, half, first, count, plain, scales in chunk:
             own = codec | {"scheme": table[half][layer]["scheme"]}
@@ -559,6 +580,11 @@ def main(folder):
         int8 | {"axis": "per_head"} | zero,
     ]
     codecs += [{"scheme": "int2", "axis": "group", "scale": "fp32", "group": 8} | zero]
+    by_layer = {"indices": "per_layer", "keep_tokens": 3}
+    codecs += [
+        int8 | {"select": "value_norm"} | by_layer,
+        int4 | {"select": "key_norm"} | by_layer | {"keep_tokens": 1, "keys": "2:none"},
+    ]
     for codec in codecs:
         write(folder / f"{codec_text(codec)}.hex", frame(small, *both, codec))
     write(folder / "apart-int8,axis=per_token,scale=fp16.hex", frame(small, [1], [0, 1], int8))
@@ -577,6 +603,7 @@ def main(folder):
         int8 | means,
         int4 | {"rotation": "remove", "mean": "bias"},
         int4 | {"axis": "group", "group": 8} | means | {"hadamard": "keys"},
+        int8 | {"rotation": "remove", "select": "value_norm"} | by_layer,
     ):
         path = folder / f"turned-{codec_text(codec)}.hex"
         write(path, frame(turned, [0, 1], [0, 1], codec, facts=Facts()))

@@ -75,6 +75,7 @@ def relayed(programs):
         "fp32",
         "int8",
         "int4,select=back,keep_ratio=0.1",
+        "int8,select=key_norm,indices=per_layer,keep_ratio=0.25",
         "int4,keys=1-2:int8,values=3:none",
         "int8,budget_bytes=900",
     ],

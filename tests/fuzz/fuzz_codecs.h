@@ -28,6 +28,8 @@ inline constexpr const char* kFuzzCodecs[] = {
     "bf16,entropy=zstd,select=front,keep_tokens=3",
     "int4,axis=group_tokens,group=8,select=back,keep_tokens=21",
     "int8,axis=group,group=8,zero_point=midpoint,select=key_norm,keep_tokens=4",
+    "int8,select=key_norm,indices=per_layer,keep_tokens=5",
+    "int4,select=value_norm,indices=per_layer,keep_ratio=0.6",
 };
 
 }  // namespace qc2c
