@@ -21,7 +21,7 @@ void RepairChecksum(Messages& messages) {
 }
 
 DecodeTarget::DecodeTarget(const KvFrame& frame) {
-  const auto num_tokens = static_cast<int64_t>(frame.positions.size());
+  const auto num_tokens = int64_t{frame.num_kept()};
   const KvLayout& layout = frame.layout;
   const int64_t row = layout.num_kv_heads * layout.head_dim;
   view_.layout = layout;
