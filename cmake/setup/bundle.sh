@@ -1,13 +1,13 @@
 # ./run bundle: what a machine needs that has the same libtorch but none of our libraries, for example
 # a GPU node. Everything else there (glibc, libstdc++, libtorch, CUDA) is its own. Sourced by ./run.
 
-BUNDLE_LIMIT_MIB=112
+BUNDLE_LIMIT_MIB=144
 # Never bundled: the C and C++ runtimes, and what lies in the Python environment.
 BUNDLE_LEAVES_OUT='^(ld-linux.*|libc|libm|libdl|librt|libpthread|libresolv|libstdc\+\+|libgcc_s)\.so'
 
 bundled_targets() {
   targets_ending_in "$BUILD_DIR" '_\(test\|bench\)' |
-    grep -E '^(codec_(test|bench)|cuda|decoding|model_(test|parity|bench)|fuser)'
+    grep -E '^(captured_forward|codec_(test|bench)|cuda|decoding|model_(test|parity|bench)|fuser)'
 }
 
 # Paths of the shared libraries that the given programs load and the other machine lacks.

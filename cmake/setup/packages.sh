@@ -46,8 +46,8 @@ find_cargo() {
   return 1
 }
 
-# The packages that bring a new enough cargo here: the distribution's own, a versioned one (Ubuntu),
-# or the one that Debian keeps current for its browsers.
+# The packages that bring a new enough cargo here: the distribution's own, a versioned one (Ubuntu), or
+# the one that Debian keeps current for its browsers. Nothing if no package does.
 cargo_packages() {
   local candidate version
   candidate=$(apt-cache policy rustc 2>/dev/null | awk '/Candidate:/ { print $2 }')
@@ -60,7 +60,14 @@ cargo_packages() {
     echo "cargo-$version rustc-$version"
     return
   fi
-  echo cargo-web rustc-web
+  grep -q '^ID=ubuntu' /etc/os-release || echo cargo-web rustc-web
+}
+
+# Sets the caller's `rust`.
+need_cargo_packages() {
+  read -ra rust < <(cargo_packages) ||
+    fail 69 "no package brings cargo $RUST_MINIMUM or newer: Ubuntu 24.04 has it in noble-updates (apt-get update finds \
+cargo-1.85); or put another cargo and rustc on PATH"
 }
 
 ensure_packages() {
@@ -75,7 +82,7 @@ ensure_packages() {
   [[ ${#missing[@]} -eq 0 && $cargo_missing == no ]] && return
 
   if [[ $(id -u) -ne 0 ]]; then
-    [[ $cargo_missing == yes ]] && read -ra rust < <(cargo_packages)
+    [[ $cargo_missing == yes ]] && need_cargo_packages
     say "these distribution packages are missing; install them as root, then run this again:"
     missing+=("${rust[@]}")
     printf '  apt-get update && apt-get install -y --no-install-recommends %s\n' "${missing[*]}" >&2
@@ -86,7 +93,7 @@ ensure_packages() {
   say "looking up distribution packages (apt-get update)"
   with_heartbeat "$log" true apt-get -o DPkg::Lock::Timeout=300 update ||
     fail 69 "apt-get update failed: is there a network?"
-  [[ $cargo_missing == yes ]] && read -ra rust < <(cargo_packages)
+  [[ $cargo_missing == yes ]] && need_cargo_packages
   missing+=("${rust[@]}")
   say "installing ${#missing[@]} distribution packages: ${missing[*]}"
   DEBIAN_FRONTEND=noninteractive with_heartbeat "$log" true \

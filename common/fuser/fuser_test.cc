@@ -320,9 +320,11 @@ TEST_P(FuserFuseTest, TheLossThroughFuseAndForwardReachesEveryFuserParameter) {
 }
 
 // A tensor with a selection of its own is fused at its own tokens, and the other tensors as
-// without.
+// without. A GPU may sum the products of fewer halves in another order: some 100 terms of order 1
+// in fp32.
 TEST_P(FuserFuseTest, ATensorWithItsOwnSelectionIsFusedAtItsTokensAlone) {
   const at::NoGradGuard no_grad;
+  constexpr double kRounding = 1e-5;
   const Model receiver = MakeReceiver();
   const Fuser fuser = RandomFuser({.device = GetParam()});
   SetGates(fuser, 1);
@@ -337,12 +339,12 @@ TEST_P(FuserFuseTest, ATensorWithItsOwnSelectionIsFusedAtItsTokensAlone) {
     sharer.selected_values[s] = selected;
     const KvCache fused = fuser.Fuse(sharer, own).value();
     for (int32_t layer = 0; layer < kReceiver.num_layers; ++layer) {
-      EXPECT_TRUE(fused.keys[layer].allclose(whole.keys[layer]));
+      EXPECT_TRUE(fused.keys[layer].allclose(whole.keys[layer], kRounding, kRounding));
       const bool is_other = fuser.config().layer_map[layer] != s;
       const int64_t num_fused = is_other ? 3 : num_own;
       EXPECT_TRUE(fused.values[layer]
                       .narrow(2, 0, num_fused)
-                      .allclose(whole.values[layer].narrow(2, 0, num_fused)));
+                      .allclose(whole.values[layer].narrow(2, 0, num_fused), kRounding, kRounding));
       EXPECT_TRUE(fused.values[layer]
                       .narrow(2, num_fused, 3 - num_fused)
                       .equal(own.values[layer].narrow(2, num_fused, 3 - num_fused)));

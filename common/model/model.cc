@@ -16,6 +16,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/hash.h"
 #include "common/base/status_macros.h"
+#include "common/model/captured_forward.h"
 #include "common/model/forward_pass.h"
 #include "common/model/layers.h"
 #include "common/model/model_weights.h"
@@ -47,6 +48,7 @@ struct Model::Impl {
   double attention_scale;
   RopeFrequencies frequencies;
   uint64_t fingerprint = 0;
+  std::unique_ptr<CapturedForward> graphs;  // none: every pass kernel by kernel
 
   Impl(const ModelConfig& model_config, const ModelOptions& model_options, ModelWeights tensors)
       : config(model_config),
@@ -55,7 +57,11 @@ struct Model::Impl {
         attention_scale(1 / std::sqrt(config.query_pre_attn_scalar > 0
                                           ? config.query_pre_attn_scalar
                                           : static_cast<double>(config.head_dim))),
-        frequencies(RopeFrequencies::Of(config, options.device)) {}
+        frequencies(RopeFrequencies::Of(config, options.device)) {
+    if (options.launch == ModelOptions::Launch::kKernels) return;
+    graphs = std::make_unique<CapturedForward>(
+        [this](const TokenBatch& tokens, const KvCache* past) { return Forward(tokens, past); });
+  }
 
   absl::Status Check(const TokenBatch& tokens, const KvCache* past) const;
   at::Tensor Norm(const at::Tensor& x, const at::Tensor& weight) const {
@@ -232,6 +238,9 @@ absl::StatusOr<Model> Model::Create(const ModelConfig& config, const ModelOption
 absl::StatusOr<ForwardResult> Model::Forward(const TokenBatch& tokens, const KvCache* past) const {
   return CatchTorch([&]() -> absl::StatusOr<ForwardResult> {
     RETURN_IF_ERROR(impl_->Check(tokens, past));
+    if (impl_->graphs && CapturedForward::Takes(tokens, past)) {
+      return impl_->graphs->Run(tokens, past);
+    }
     return impl_->Forward(tokens, past);
   });
 }

@@ -68,6 +68,10 @@ struct ForwardResult {
 struct ModelOptions {
   at::Device device = at::kCPU;
   at::ScalarType dtype = at::kFloat;  // kFloat or kBFloat16: weights, activations and cache
+  // How a GPU is given small passes: kernel by kernel, or as CUDA graphs (captured_forward.h),
+  // which asks all callers to use one CUDA stream.
+  enum class Launch { kKernels, kGraphs };
+  Launch launch = Launch::kKernels;
 };
 
 // Thread-safe for concurrent Forward and Logits. Move-only.

@@ -85,7 +85,9 @@ BatchLimits DaemonOptions::Limits() const {
 absl::StatusOr<ModelOptions> DaemonOptions::Model() const {
   ASSIGN_OR_RETURN(const at::Device parsed_device, ParseDevice(device));
   ASSIGN_OR_RETURN(const at::ScalarType parsed_dtype, ParseModelDType(dtype));
-  return ModelOptions{parsed_device, parsed_dtype};
+  return ModelOptions{
+      parsed_device, parsed_dtype,
+      cuda_graphs == "on" ? ModelOptions::Launch::kGraphs : ModelOptions::Launch::kKernels};
 }
 
 void AddDaemonFlags(CLI::App& app, DaemonOptions& options) {
@@ -94,6 +96,10 @@ void AddDaemonFlags(CLI::App& app, DaemonOptions& options) {
   app.add_option("--device", options.device, "cpu, cuda or cuda:N")->capture_default_str();
   app.add_option("--dtype", options.dtype, "Weights, activations and cache: fp32 or bf16")
       ->capture_default_str();
+  app.add_option("--cuda-graphs", options.cuda_graphs,
+                 "On a GPU, whether passes of few tokens run as CUDA graphs: on or off")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"on", "off"}));
   app.add_option("--metrics", options.metrics,
                  "HOST:PORT of /metrics and /healthz; port 0 takes a free one");
   app.add_option("--threads", options.threads,

@@ -19,6 +19,7 @@ struct DaemonOptions {
   std::string listen;  // unix:PATH or HOST:PORT
   std::string device = "cpu";
   std::string dtype = "fp32";
+  std::string cuda_graphs = "on";  // off: small passes are launched kernel by kernel
   std::string metrics;  // HOST:PORT of /metrics and /healthz; empty: none
   int threads = 0;      // of ATen inside one operation; 0: its own choice
   int64_t max_batch_tokens = BatchLimits{}.max_batch_tokens;

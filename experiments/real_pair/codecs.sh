@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# Asks the pair `qwen` over codecs that need daemons of their own, on a GPU, and keeps the run folders:
+#
+#   experiments/real_pair/codecs.sh OUT [RECIPE ...]
+#
+# RECIPE is real_codec or real_codebook (default: both). The codebook is OUT/pair.codebook; where it is missing, real_codebook
+# first makes it from the questions of $CALIBRATION (JSONL, of the training splits). QC2C_MODELS and QC2C_QUESTIONS
+# name the folders that `qc2c fetch` filled. A run that was stopped continues. `qc2c` and the daemons must be on the
+# PATH (./run build, or bundle/run-on on another machine).
+set -euo pipefail
+
+if (($# == 0)); then
+  echo "usage: $0 OUT [RECIPE ...]" >&2
+  exit 64
+fi
+out=$1
+shift
+recipes=("$@")
+((${#recipes[@]})) || recipes=(real_codec real_codebook)
+root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/../.." && pwd -P)
+receiver=Qwen2.5-Coder-0.5B-Instruct sharer=Qwen2.5-Coder-1.5B-Instruct
+fuser=$root/data/pairs/$receiver+$sharer codebook=$out/pair.codebook
+mkdir -p "$out"
+sockets=$(mktemp -d)
+trap 'kill $(jobs -p) 2>/dev/null || true; rm -rf "$sockets"' EXIT
+
+flags=(--device cuda --dtype bf16 --max-batch-size 64 --max-batch-tokens 16384)
+if [[ " ${recipes[*]} " == *" real_codebook "* ]]; then
+  [[ -e $codebook ]] ||
+    qc2c calibrate --sharer "$QC2C_MODELS/$sharer" --receiver "$QC2C_MODELS/$receiver" --fuser "$fuser" \
+      --questions "${CALIBRATION:?a JSONL file of training questions}" --prompt-format c2c_mc --device cuda --dtype bf16 \
+      --out "$codebook"
+  flags+=(--codebook "$codebook")
+fi
+
+# Starts a daemon and waits for its ready line.
+daemon() { # NAME FLAGS...
+  local name=$1
+  shift
+  "qc2c-$name" --listen "unix:$sockets/$name" "${flags[@]}" "$@" >"$out/$name.log" 2>&1 &
+  until grep -q ready "$out/$name.log"; do
+    kill -0 $! 2>/dev/null || { cat "$out/$name.log" >&2; exit 1; }
+    sleep .1
+  done
+}
+daemon sharer --model "$QC2C_MODELS/$sharer"
+daemon receiver --model "$QC2C_MODELS/$receiver" --fuser "$fuser" --sharer "unix:$sockets/sharer"
+for recipe in "${recipes[@]}"; do
+  qc2c eval --receiver "unix:$sockets/receiver" --recipe "$root/experiments/recipes/$recipe.yaml" --out "$out/$recipe"
+done
