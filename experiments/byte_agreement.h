@@ -14,10 +14,10 @@ struct ByteAgreement {
   std::string table;  // for the terminal
 };
 
-// From the text of both metrics pages and what the driver was told in the same session. The daemons
-// must have been started for this session and have served nobody else. Questions that were asked
-// again are counted twice by a daemon; the table says how many there were. INVALID_ARGUMENT for a
-// page that is none.
+// From the text of both metrics pages (of several sharers: one after another) and what the driver
+// was told in the same session. The daemons must have been started for this session and have served
+// nobody else. Questions that were asked again are counted twice by a daemon; the table says how
+// many there were. INVALID_ARGUMENT for a page that is none.
 absl::StatusOr<ByteAgreement> CompareByteCounts(const std::string& sharer_page,
                                                 const std::string& receiver_page,
                                                 const SessionTotals& session);

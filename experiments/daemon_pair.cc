@@ -69,20 +69,80 @@ absl::StatusOr<std::string> AwaitReady(ChildProcess& process, const std::string&
 }
 
 absl::Status CheckFolders(const Pair& models) {
-  for (const std::filesystem::path& folder : {models.receiver, models.sharer, models.fuser}) {
-    if (!folder.empty() && !std::filesystem::is_directory(folder)) {
+  const auto check = [&](const std::filesystem::path& folder) {
+    if (folder.empty() || std::filesystem::is_directory(folder)) return absl::OkStatus();
+    return absl::NotFoundError(absl::StrCat("pair ", models.name, ": no folder ", folder.string()));
+  };
+  RETURN_IF_ERROR(check(models.receiver));
+  for (const PairedSharer& sharer : models.sharers) {
+    RETURN_IF_ERROR(check(sharer.model));
+    RETURN_IF_ERROR(check(sharer.fuser));
+    if (!sharer.codebook.empty() && !std::filesystem::is_regular_file(sharer.codebook)) {
       return absl::NotFoundError(
-          absl::StrCat("pair ", models.name, ": no folder ", folder.string()));
+          absl::StrCat("pair ", models.name, ": no codebook ", sharer.codebook.string()));
     }
-  }
-  if (!models.codebook.empty() && !std::filesystem::is_regular_file(models.codebook)) {
-    return absl::NotFoundError(
-        absl::StrCat("pair ", models.name, ": no codebook ", models.codebook.string()));
   }
   return absl::OkStatus();
 }
 
+// What every daemon is given.
+std::vector<std::string> CommonFlags(const DaemonPairOptions& options) {
+  std::vector<std::string> flags = {"--device",    options.device, "--dtype",
+                                    options.dtype, "--threads",    absl::StrCat(options.threads),
+                                    "--metrics",   "127.0.0.1:0"};
+  if (options.max_batch_size > 0) {
+    // Room for so many prompts of the usual length.
+    constexpr int kTokensAPrompt = 256;
+    flags.insert(flags.end(),
+                 {"--max-batch-size", absl::StrCat(options.max_batch_size), "--max-batch-tokens",
+                  absl::StrCat(options.max_batch_size * kTokensAPrompt)});
+  }
+  return flags;
+}
+
+void Append(std::vector<std::string>& command, const std::vector<std::string>& flags) {
+  command.insert(command.end(), flags.begin(), flags.end());
+}
+
 }  // namespace
+
+std::string DaemonPair::SharerName(size_t index) {
+  return index == 0 ? "qc2c-sharer" : absl::StrCat("qc2c-sharer-", index + 1);
+}
+
+absl::Status DaemonPair::StartSharer(const DaemonPairOptions& options, const PairedSharer& model) {
+  const std::string name = SharerName(sharers_.size());
+  const std::string socket = (folder_ / (name + ".sock")).string();
+  Sharer& sharer = sharers_.emplace_back();
+  ASSIGN_OR_RETURN(sharer.meter, SocketMeter::Start(socket + ".metered", socket));
+  sharer.log = options.logs / (name + ".log");
+  sharer.log_offset = SizeOf(sharer.log);
+  std::vector<std::string> command = {ProgramFolder() / "qc2c-sharer", "--model", model.model,
+                                      "--listen", absl::StrCat("unix:", socket)};
+  Append(command, CommonFlags(options));
+  if (!model.codebook.empty()) Append(command, {"--codebook", model.codebook});
+  ASSIGN_OR_RETURN(ChildProcess process, ChildProcess::Start(command, sharer.log));
+  sharer.process = std::make_unique<ChildProcess>(std::move(process));
+  return absl::OkStatus();
+}
+
+absl::Status DaemonPair::StartReceiver(const DaemonPairOptions& options) {
+  std::vector<std::string> command = {ProgramFolder() / "qc2c-receiver", "--model",
+                                      options.models.receiver, "--listen", receiver_address_};
+  Append(command, CommonFlags(options));
+  if (!options.models.combine.empty()) Append(command, {"--combine", options.models.combine});
+  for (size_t i = 0; i < sharers_.size(); ++i) {
+    const PairedSharer& model = options.models.sharers[i];
+    Append(command, {"--sharer",
+                     absl::StrCat("unix:", (folder_ / SharerName(i)).string(), ".sock.metered")});
+    if (!model.fuser.empty()) Append(command, {"--fuser", model.fuser});
+    if (!model.codebook.empty()) Append(command, {"--codebook", model.codebook});
+  }
+  ASSIGN_OR_RETURN(ChildProcess receiver,
+                   ChildProcess::Start(command, options.logs / "qc2c-receiver.log"));
+  receiver_ = std::make_unique<ChildProcess>(std::move(receiver));
+  return absl::OkStatus();
+}
 
 absl::StatusOr<std::unique_ptr<DaemonPair>> DaemonPair::Start(const DaemonPairOptions& options) {
   RETURN_IF_ERROR(CheckFolders(options.models));
@@ -93,59 +153,35 @@ absl::StatusOr<std::unique_ptr<DaemonPair>> DaemonPair::Start(const DaemonPairOp
   std::unique_ptr<DaemonPair> pair(new DaemonPair());
   pair->folder_ = folder;
   pair->receiver_address_ = absl::StrCat("unix:", folder, "/receiver.sock");
-  const std::string sharer_address = absl::StrCat("unix:", folder, "/sharer.sock");
-  const std::string metered_address = absl::StrCat("unix:", folder, "/metered.sock");
-  ASSIGN_OR_RETURN(pair->meter_,
-                   SocketMeter::Start(folder + "/metered.sock", folder + "/sharer.sock"));
-  std::vector<std::string> common = {"--device",    options.device, "--dtype",
-                                     options.dtype, "--threads",    absl::StrCat(options.threads),
-                                     "--metrics",   "127.0.0.1:0"};
-  if (!options.models.codebook.empty()) {
-    common.insert(common.end(), {"--codebook", options.models.codebook});
+  for (const PairedSharer& sharer : options.models.sharers) {
+    RETURN_IF_ERROR(pair->StartSharer(options, sharer));
   }
-  if (options.max_batch_size > 0) {
-    // Room for so many prompts of the usual length.
-    constexpr int kTokensAPrompt = 256;
-    common.insert(common.end(),
-                  {"--max-batch-size", absl::StrCat(options.max_batch_size), "--max-batch-tokens",
-                   absl::StrCat(options.max_batch_size * kTokensAPrompt)});
-  }
-  const std::filesystem::path sharer_log = options.logs / "qc2c-sharer.log";
   const std::filesystem::path receiver_log = options.logs / "qc2c-receiver.log";
-  const uint64_t sharer_offset = SizeOf(sharer_log);
   const uint64_t receiver_offset = SizeOf(receiver_log);
-
-  std::vector<std::string> command = {ProgramFolder() / "qc2c-sharer", "--model",
-                                      options.models.sharer, "--listen", sharer_address};
-  command.insert(command.end(), common.begin(), common.end());
-  ASSIGN_OR_RETURN(ChildProcess sharer, ChildProcess::Start(command, sharer_log));
-  pair->sharer_ = std::make_unique<ChildProcess>(std::move(sharer));
-
-  command = {ProgramFolder() / "qc2c-receiver",
-             "--model",
-             options.models.receiver,
-             "--sharer",
-             metered_address,
-             "--listen",
-             pair->receiver_address_};
-  if (!options.models.fuser.empty()) {
-    command.insert(command.end(), {"--fuser", options.models.fuser});
+  RETURN_IF_ERROR(pair->StartReceiver(options));
+  for (Sharer& sharer : pair->sharers_) {
+    ASSIGN_OR_RETURN(sharer.metrics,
+                     AwaitReady(*sharer.process, "qc2c-sharer", sharer.log, sharer.log_offset));
   }
-  command.insert(command.end(), common.begin(), common.end());
-  ASSIGN_OR_RETURN(ChildProcess receiver, ChildProcess::Start(command, receiver_log));
-  pair->receiver_ = std::make_unique<ChildProcess>(std::move(receiver));
-
-  ASSIGN_OR_RETURN(pair->sharer_metrics_,
-                   AwaitReady(*pair->sharer_, "qc2c-sharer", sharer_log, sharer_offset));
   ASSIGN_OR_RETURN(pair->receiver_metrics_,
                    AwaitReady(*pair->receiver_, "qc2c-receiver", receiver_log, receiver_offset));
   return pair;
 }
 
+SocketBytes DaemonPair::socket_bytes() const {
+  SocketBytes sum;
+  for (const Sharer& sharer : sharers_) {
+    const SocketBytes own = sharer.meter->bytes();
+    sum.to_server += own.to_server;
+    sum.to_client += own.to_client;
+  }
+  return sum;
+}
+
 DaemonPair::~DaemonPair() {
-  receiver_.reset();  // first: it talks to the other
-  sharer_.reset();
-  meter_.reset();
+  receiver_.reset();  // first: it talks to the others
+  for (Sharer& sharer : sharers_) sharer.process.reset();
+  sharers_.clear();
   std::error_code error;
   std::filesystem::remove_all(folder_, error);
 }

@@ -42,22 +42,30 @@ std::filesystem::path FolderOf(const DemoOptions& options, const Recipe& recipe,
 // Prints the three counts and keeps both pages beside the logs.
 absl::Status ShowByteCounts(const DaemonPair& daemons, const SessionTotals& session,
                             const std::filesystem::path& folder) {
-  ASSIGN_OR_RETURN(const std::string sharer, FetchMetrics(daemons.sharer_metrics()));
+  std::string sharers;
+  for (size_t i = 0; i < daemons.num_sharers(); ++i) {
+    ASSIGN_OR_RETURN(const std::string page, FetchMetrics(daemons.sharer_metrics(i)));
+    const std::string file = absl::StrCat(DaemonPair::SharerName(i), ".metrics");
+    RETURN_IF_ERROR(WriteFileAtomically(folder / "logs" / file, page));
+    sharers += page;
+  }
   ASSIGN_OR_RETURN(const std::string receiver, FetchMetrics(daemons.receiver_metrics()));
-  RETURN_IF_ERROR(WriteFileAtomically(folder / "logs" / "qc2c-sharer.metrics", sharer));
   RETURN_IF_ERROR(WriteFileAtomically(folder / "logs" / "qc2c-receiver.metrics", receiver));
-  ASSIGN_OR_RETURN(const ByteAgreement agreement, CompareByteCounts(sharer, receiver, session));
+  ASSIGN_OR_RETURN(const ByteAgreement agreement, CompareByteCounts(sharers, receiver, session));
   std::cout << "\n" << agreement.table << std::flush;
   if (!agreement.agrees && session.asked_again == 0) {
-    return absl::InternalError("the sharer's, the receiver's and the driver's counts differ");
+    return absl::InternalError("the sharers', the receiver's and the driver's counts differ");
   }
   return absl::OkStatus();
 }
 
 absl::Status RunWithDaemons(const DemoOptions& options, const Recipe& recipe, const Pair& pair,
                             RecipeRun run) {
-  std::cerr << "starting qc2c-sharer (" << pair.sharer.filename().string()
-            << ") and qc2c-receiver (" << pair.receiver.filename().string() << ")\n";
+  std::cerr << "starting";
+  for (const PairedSharer& sharer : pair.sharers) {
+    std::cerr << " qc2c-sharer (" << sharer.model.filename().string() << "),";
+  }
+  std::cerr << " qc2c-receiver (" << pair.receiver.filename().string() << ")\n";
   ASSIGN_OR_RETURN(const auto daemons, DaemonPair::Start({.models = pair,
                                                           .device = options.device,
                                                           .dtype = options.dtype,

@@ -15,6 +15,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "common/base/hash.h"
+#include "experiments/point.h"
 #include "experiments/project_files.h"
 
 namespace qc2c {
@@ -94,10 +95,18 @@ Json MachineManifest() {
 Json ModelManifest(const v1::ReceiverCard& card) {
   Json layer_map = Json::array();
   for (const uint32_t layer : card.layer_map()) layer_map.push_back(layer);
-  return {{"receiver", CardToJson(card.receiver())},
-          {"sharer", CardToJson(card.sharer())},
-          {"fuser", HashText(card.fuser_fingerprint())},
-          {"layer_map", layer_map}};
+  Json models = {{"receiver", CardToJson(card.receiver())},
+                 {"sharer", CardToJson(card.sharer())},
+                 {"fuser", HashText(card.fuser_fingerprint())},
+                 {"layer_map", layer_map}};
+  if (card.sharers_size() < 2) return models;
+  models["combine"] = CombineName(card.combine());
+  for (const v1::ReceiverCard::Sharer& sharer : card.sharers()) {
+    models["sharers"].push_back({{"sharer", CardToJson(sharer.card())},
+                                 {"fuser", HashText(sharer.fuser_fingerprint())},
+                                 {"alignment", sharer.alignment()}});
+  }
+  return models;
 }
 
 }  // namespace qc2c

@@ -144,6 +144,25 @@ std::string ModeName(v1::Mode mode) {
   return "unspecified";
 }
 
+absl::StatusOr<v1::Combine> CombineFromName(const std::string& name) {
+  for (const v1::Combine combine : {v1::COMBINE_SEQUENTIAL, v1::COMBINE_PARALLEL}) {
+    if (name == CombineName(combine)) return combine;
+  }
+  return absl::InvalidArgumentError(
+      absl::StrCat("combine is \"", name, "\"; expected sequential or parallel"));
+}
+
+std::string CombineName(v1::Combine combine) {
+  switch (combine) {
+    case v1::COMBINE_SEQUENTIAL:
+      return "sequential";
+    case v1::COMBINE_PARALLEL:
+      return "parallel";
+    default:
+      return "";
+  }
+}
+
 namespace {
 
 void AddTreatment(const TreatmentSpec& treatment, nlohmann::ordered_json& json) {

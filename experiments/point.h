@@ -13,6 +13,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "common/codec/codec.h"
@@ -27,6 +28,9 @@ struct Point {
   std::optional<CodecSpec> codec;  // present exactly if SharesCache(mode)
   // Who reads the prompt format's sharer_context: the sharer, or the receiver in its own prompt.
   enum class ContextReader { kSharer, kReceiver } context_reader = ContextReader::kSharer;
+  // Of a receiver with several sharers: which take part (empty: AnswerRequest says) and how.
+  std::vector<uint32_t> sharers;
+  v1::Combine combine = v1::COMBINE_UNSPECIFIED;
 };
 
 // Whether a cache crosses: fused and prefix.
@@ -42,6 +46,10 @@ absl::StatusOr<Point> MakePoint(v1::Mode mode, const std::optional<CodecSpec>& c
 // "receiver", "fused", ... INVALID_ARGUMENT lists the modes.
 absl::StatusOr<v1::Mode> ModeFromName(const std::string& name);
 std::string ModeName(v1::Mode mode);
+
+// "sequential", "parallel"; "" is COMBINE_UNSPECIFIED's name and refused as a name.
+absl::StatusOr<v1::Combine> CombineFromName(const std::string& name);
+std::string CombineName(v1::Combine combine);
 
 // The codec with the keys of the command line: {"scheme": "int4", "axis": ..., "keep_ratio": ...}.
 nlohmann::ordered_json CodecToJson(const CodecSpec& codec);

@@ -1,5 +1,6 @@
 #include "experiments/point_summary.h"
 
+#include <map>
 #include <unordered_map>
 
 #include "experiments/statistics.h"
@@ -42,6 +43,19 @@ Json BytesOf(const std::vector<Prediction>& predictions) {
           {"formula", mean(&v1::ByteCounts::formula)},
           {"raw", mean(&v1::ByteCounts::raw)},
           {"messages", mean(&v1::ByteCounts::messages)}};
+}
+
+// The mean of what each sharer sent; nothing where there is one.
+Json BytesBySharer(const std::vector<Prediction>& predictions) {
+  std::map<uint32_t, double> sums;
+  for (const Prediction& p : predictions) {
+    for (const auto& from : p.by_sharer) sums[from.sharer] += static_cast<double>(from.bytes_tx);
+  }
+  Json rows = Json::array();
+  for (const auto& [sharer, sum] : sums) {
+    rows.push_back({{"sharer", sharer}, {"mean", sum / static_cast<double>(predictions.size())}});
+  }
+  return rows;
 }
 
 Json LatencyOf(const std::vector<Prediction>& predictions) {
@@ -114,6 +128,8 @@ Json SummarizePoint(const Point& point, const std::string& dataset,
   row["codec"] = point.codec ? CodecToJson(*point.codec) : Json(nullptr);
   if (point.control == v1::CONTROL_WRONG_QUESTION) row["control"] = "wrong_question";
   if (point.control == v1::CONTROL_ZERO_CACHE) row["control"] = "zero_cache";
+  if (!point.sharers.empty()) row["sharers"] = point.sharers;
+  if (point.combine != v1::COMBINE_UNSPECIFIED) row["combine"] = CombineName(point.combine);
   row["n"] = n;
   row["correct"] = correct;
   row["accuracy"] = static_cast<double>(correct) / static_cast<double>(n);
@@ -122,6 +138,8 @@ Json SummarizePoint(const Point& point, const std::string& dataset,
   row["input_tokens"] = MeanOf(predictions, [](const Prediction& p) { return p.input_tokens; });
   row["kept_tokens"] = MeanOf(predictions, [](const Prediction& p) { return p.kept_tokens; });
   row["bytes_tx"] = BytesOf(predictions);
+  const Json by_sharer = BytesBySharer(predictions);
+  if (!by_sharer.empty()) row["bytes_tx"]["by_sharer"] = by_sharer;
   row["latency_ms"] = LatencyOf(predictions);
   if (reference == nullptr) return row;
   const PairedCounts counts = CountPairs(predictions, reference->predictions);

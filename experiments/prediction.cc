@@ -114,6 +114,10 @@ Json Prediction::ToJson() const {
                {"wall_us", wall_us},
                {"socket_bytes", socket_bytes.has_value() ? Json(*socket_bytes) : Json(nullptr)}};
   if (!option_scores.empty()) json["option_scores"] = option_scores;
+  for (const FromSharer& from : by_sharer) {
+    json["by_sharer"].push_back(
+        {{"sharer", from.sharer}, {"bytes_tx", from.bytes_tx}, {"kept_tokens", from.kept_tokens}});
+  }
   return json;
 }
 
@@ -145,6 +149,13 @@ absl::StatusOr<Prediction> Prediction::FromJson(const Json& json) {
       return absl::InvalidArgumentError("field \"option_scores\" is not a list of numbers");
     }
     prediction.option_scores.push_back(score.get<double>());
+  }
+  for (const Json& one : json.value("by_sharer", Json::array())) {
+    Fields from(one);
+    prediction.by_sharer.push_back({.sharer = from.Get<uint32_t>("sharer"),
+                                    .bytes_tx = from.Get<uint64_t>("bytes_tx"),
+                                    .kept_tokens = from.Get<uint32_t>("kept_tokens")});
+    RETURN_IF_ERROR(from.status());
   }
   RETURN_IF_ERROR(ReadBytes(json.value("bytes", Json::object()), prediction));
   RETURN_IF_ERROR(ReadTimes(json.value("times_us", Json::object()), prediction));

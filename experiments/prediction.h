@@ -26,13 +26,20 @@ struct Prediction {
   uint32_t gen_tokens = 0;
   uint32_t kept_tokens = 0;
   std::string hint;
-  v1::ByteCounts bytes;  // of the cache or the text that crossed
+  v1::ByteCounts bytes;  // of the caches or the text that crossed
   v1::StageTimes times;  // as the receiver measured them
   uint64_t wall_us = 0;  // since the answer before it in the same session: their sum is the run's
                          // time, whatever number of questions is in flight
   // One an option, in nats, a token's mean for loglikelihood; empty for answers in text.
   std::vector<double> option_scores;
   std::optional<uint64_t> socket_bytes;  // the same for the socket's bytes, both ways, if metered
+  // Where several sharers took part: each one's, in the receiver's order.
+  struct FromSharer {
+    uint32_t sharer = 0;  // counted from 0
+    uint64_t bytes_tx = 0;
+    uint32_t kept_tokens = 0;
+  };
+  std::vector<FromSharer> by_sharer;
 
   nlohmann::ordered_json ToJson() const;
   // INVALID_ARGUMENT names the field.

@@ -41,6 +41,8 @@ TEST_F(PredictionTest, WhatIsAppendedIsReadBack) {
     ASSERT_TRUE(log.Append(Make("a")).ok());
     Prediction unreadable = Make("b");
     unreadable.pred.reset();
+    unreadable.by_sharer = {{.sharer = 0, .bytes_tx = 500, .kept_tokens = 9},
+                            {.sharer = 2, .bytes_tx = 44, .kept_tokens = 3}};
     ASSERT_TRUE(log.Append(unreadable).ok());
     EXPECT_EQ(LoadPredictions(file_)->size(), 2);  // without closing: each line is out
   }
@@ -55,6 +57,11 @@ TEST_F(PredictionTest, WhatIsAppendedIsReadBack) {
   EXPECT_EQ(read[0].wall_us, 99);
   EXPECT_EQ(read[0].ToJson()["bytes_tx"], 544);
   EXPECT_EQ(read[0].ToJson()["latency_ms"], 1.234);
+  EXPECT_FALSE(read[0].ToJson().contains("by_sharer"));
+  ASSERT_EQ(read[1].by_sharer.size(), 2);
+  EXPECT_EQ(read[1].by_sharer[1].sharer, 2);
+  EXPECT_EQ(read[1].by_sharer[1].bytes_tx, 44);
+  EXPECT_EQ(read[1].by_sharer[1].kept_tokens, 3);
 }
 
 TEST_F(PredictionTest, WhereverTheLastLineIsCutOnlyItIsLost) {

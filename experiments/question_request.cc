@@ -28,6 +28,8 @@ v1::AnswerRequest MakeRequest(const PromptFormat& format, const Point& point,
   request.set_question_id(question.id);
   request.set_mode(point.mode);
   request.set_control(point.control);
+  request.mutable_sharers()->Assign(point.sharers.begin(), point.sharers.end());
+  request.set_combine(point.combine);
   *request.mutable_prompt() = format.PromptFor(question);
   if (IsSharersAnswer(point) || point.context_reader == Point::ContextReader::kReceiver) {
     *request.mutable_prompt() = format.PromptWithContext(question);

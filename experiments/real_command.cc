@@ -33,7 +33,9 @@ const std::map<std::string, std::string>& Recipes() {
 std::set<std::string> Missing(const Recipe& recipe, const Pair& pair) {
   std::set<std::string> missing;
   std::error_code error;
-  for (const std::filesystem::path& folder : {pair.receiver, pair.sharer}) {
+  std::vector<std::filesystem::path> models = {pair.receiver};
+  for (const PairedSharer& sharer : pair.sharers) models.push_back(sharer.model);
+  for (const std::filesystem::path& folder : models) {
     if (!std::filesystem::exists(folder / "config.json", error)) {
       missing.insert(folder.filename().string());
     }

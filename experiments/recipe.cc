@@ -4,6 +4,7 @@
 #include <set>
 #include <utility>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "common/base/hash.h"
@@ -18,18 +19,63 @@ constexpr uint64_t kMaxInFlight = 1 << 16;
 constexpr uint64_t kMaxNewTokens = 1 << 16;
 constexpr uint64_t kMaxQuestions = 1ull << 32;
 
+PairedSharer ReadPairedSharer(YamlFields& fields, const std::filesystem::path& folder) {
+  PairedSharer sharer;
+  sharer.model = RecipePath(folder, fields.Text("sharer"));
+  const std::string fuser = fields.TextOr("fuser", "");
+  const std::string codebook = fields.TextOr("codebook", "");
+  if (!fuser.empty()) sharer.fuser = RecipePath(folder, fuser);
+  if (!codebook.empty()) sharer.codebook = RecipePath(folder, codebook);
+  return sharer;
+}
+
+absl::StatusOr<v1::Combine> ReadCombine(YamlFields& fields) {
+  const std::string name = fields.TextOr("combine", "");
+  if (name.empty()) return v1::COMBINE_UNSPECIFIED;
+  const absl::StatusOr<v1::Combine> combine = CombineFromName(name);
+  if (combine.ok()) return combine;
+  return absl::InvalidArgumentError(
+      absl::StrCat(fields.WhereIs("combine"), ": ", combine.status().message()));
+}
+
+absl::StatusOr<std::vector<uint32_t>> ReadSharers(YamlFields& fields) {
+  std::vector<uint32_t> sharers;
+  if (!fields.Has("sharers")) return sharers;
+  for (const YAML::Node& node : fields.List("sharers")) {
+    uint32_t index = 0;
+    if (!node.IsScalar() || !absl::SimpleAtoi(node.Scalar(), &index) ||
+        (!sharers.empty() && index <= sharers.back())) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(fields.WhereIs("sharers"), ": expected ascending numbers from 0"));
+    }
+    sharers.push_back(index);
+  }
+  return sharers;
+}
+
 absl::StatusOr<Pair> ReadPair(const YAML::Node& node, const std::string& where,
                               const std::filesystem::path& folder) {
   YamlFields fields(node, where);
   Pair pair;
   pair.name = fields.Text("name");
   pair.receiver = RecipePath(folder, fields.Text("receiver"));
-  pair.sharer = RecipePath(folder, fields.Text("sharer"));
-  const std::string fuser = fields.TextOr("fuser", "");
-  const std::string codebook = fields.TextOr("codebook", "");
+  if (!fields.Has("sharers")) {
+    pair.sharers.push_back(ReadPairedSharer(fields, folder));
+    RETURN_IF_ERROR(fields.Finish());
+    return pair;
+  }
+  const YAML::Node sharers = fields.List("sharers");
+  ASSIGN_OR_RETURN(const v1::Combine combine, ReadCombine(fields));
   RETURN_IF_ERROR(fields.Finish());
-  if (!fuser.empty()) pair.fuser = RecipePath(folder, fuser);
-  if (!codebook.empty()) pair.codebook = RecipePath(folder, codebook);
+  pair.combine = CombineName(combine);
+  for (size_t i = 0; i < sharers.size(); ++i) {
+    YamlFields own(sharers[i], absl::StrCat(fields.WhereIs("sharers"), "[", i, "]"));
+    pair.sharers.push_back(ReadPairedSharer(own, folder));
+    RETURN_IF_ERROR(own.Finish());
+    if (pair.sharers[i].fuser.empty() == pair.sharers[0].fuser.empty()) continue;
+    return absl::InvalidArgumentError(
+        absl::StrCat(own.WhereIs("fuser"), ": expected one for each sharer, or none"));
+  }
   return pair;
 }
 
@@ -64,6 +110,8 @@ absl::StatusOr<Point> ReadPoint(const YAML::Node& node, const std::string& where
   std::string codec = fields.Text("codec");
   const YAML::Node schedule = fields.Has("schedule") ? fields.List("schedule") : YAML::Node();
   const std::string mode = fields.TextOr("mode", "fused");
+  ASSIGN_OR_RETURN(point.sharers, ReadSharers(fields));
+  ASSIGN_OR_RETURN(point.combine, ReadCombine(fields));
   RETURN_IF_ERROR(fields.Finish());
   if (point.name.empty() || point.name.find_first_of("/.") != std::string::npos) {
     return absl::InvalidArgumentError(
@@ -223,6 +271,12 @@ void EmitDataset(YAML::Emitter& out, const Dataset& dataset) {
     out << YAML::Key << "mode" << YAML::Value << ModeName(point.mode);
     if (point.codec) {
       out << YAML::Key << "codec" << YAML::Value << YAML::DoubleQuoted << point.codec->ToString();
+    }
+    if (!point.sharers.empty()) {
+      out << YAML::Key << "sharers" << YAML::Value << YAML::Flow << point.sharers;
+    }
+    if (point.combine != v1::COMBINE_UNSPECIFIED) {
+      out << YAML::Key << "combine" << YAML::Value << CombineName(point.combine);
     }
     out << YAML::EndMap;
   }

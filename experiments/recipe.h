@@ -8,6 +8,8 @@
 //   default
 //     - {name: qwen, receiver: DIR, sharer: DIR, fuser: DIR}    without a fuser: prefix points;
 //       codebook: FILE for klt points
+//     - {name: both, receiver: DIR, combine: parallel,          several sharers of one receiver;
+//        sharers: [{sharer: DIR, fuser: DIR, codebook: FILE}, ...]}    combine: or sequential
 //   datasets:
 //     - name: heldout_mc
 //       questions: FILE.jsonl
@@ -16,7 +18,9 @@
 //       method: generate              or logits, loglikelihood
 //       max_new_tokens: 1             for generate
 //       points: [receiver, bf16, int8_back_p050, {name: int8_per_head, codec:
-//       "int8,axis=per_head"}]
+//       "int8,axis=per_head"}, {name: second, codec: bf16, sharers: [1]}, ...]
+//       sharers: those of the receiver that take part, counted from 0; combine: sequential or
+//       parallel
 #pragma once
 
 #include <cstdint>
@@ -32,12 +36,17 @@
 
 namespace qc2c {
 
+struct PairedSharer {
+  std::filesystem::path model;
+  std::filesystem::path fuser;     // empty: none
+  std::filesystem::path codebook;  // of the scheme klt, for both daemons; empty: none
+};
+
 struct Pair {
   std::string name;
   std::filesystem::path receiver;
-  std::filesystem::path sharer;
-  std::filesystem::path fuser;     // empty: none
-  std::filesystem::path codebook;  // of the scheme klt, for both daemons; empty: none
+  std::vector<PairedSharer> sharers;  // at least one
+  std::string combine;                // of several sharers; empty: the receiver's default
 };
 
 struct Dataset {

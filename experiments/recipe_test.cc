@@ -11,7 +11,10 @@
 namespace qc2c {
 namespace {
 
+using ::testing::AllOf;
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::IsEmpty;
 
 class RecipeTest : public testing::Test {
  protected:
@@ -46,7 +49,7 @@ TEST_F(RecipeTest, TheDemoHasThePointsThatAreMeasured) {
                           "int8_value_norm_p050", "int8_value_norm_p025", "int8_value_norm_p010",
                           "int4_value_norm_p025", "bf16_wrong_question", "bf16_zero_cache"}));
   EXPECT_EQ(recipe.FindPair("")->name, "qwen");
-  EXPECT_EQ(recipe.FindPair("llama")->sharer.filename(), "sharer-llama");
+  EXPECT_EQ(recipe.FindPair("llama")->sharers.at(0).model.filename(), "sharer-llama");
   EXPECT_TRUE(absl::IsNotFound(recipe.FindPair("gemma").status()));
 }
 
@@ -89,7 +92,38 @@ TEST_F(RecipeTest, ANamedCodecMayBeAPrefixsAndAPairMayHaveNoFuser) {
       "  - {name: d, questions: q.jsonl, format: f.yaml, "
       "points: [{name: x, codec: int8, mode: prefix}]}\n");
   EXPECT_EQ(recipe.datasets[0].points[0].mode, v1::MODE_PREFIX);
-  EXPECT_TRUE(recipe.pairs[0].fuser.empty());
+  EXPECT_TRUE(recipe.pairs[0].sharers.at(0).fuser.empty());
+}
+
+TEST_F(RecipeTest, APairMayHaveSeveralSharersAndAPointNamesThoseThatTakePart) {
+  const std::string datasets =
+      "\ndatasets:\n  - {name: d, questions: q.jsonl, format: f.yaml, points: [bf16, "
+      "{name: second, codec: bf16, sharers: [1]}, "
+      "{name: summed, codec: bf16, sharers: [0, 1], combine: parallel}]}\n";
+  const auto pairs = [](const std::string& second, const std::string& rest) {
+    return absl::StrCat("name: t\npairs: [{name: p, receiver: r, sharers: [{sharer: a, fuser: A}, ",
+                        second, "]", rest, "}]");
+  };
+  const auto recipe = Load(pairs("{sharer: b, fuser: B}", ", combine: sequential") + datasets);
+  ASSERT_TRUE(recipe.ok()) << recipe.status();
+  const Pair& pair = recipe->pairs.at(0);
+  ASSERT_EQ(pair.sharers.size(), 2);
+  EXPECT_EQ(pair.sharers[1].model.filename(), "b");
+  EXPECT_EQ(pair.sharers[1].fuser.filename(), "B");
+  EXPECT_EQ(pair.combine, "sequential");
+  const std::vector<Point>& points = recipe->datasets[0].points;
+  EXPECT_THAT(points[0].sharers, IsEmpty());
+  EXPECT_THAT(points[1].sharers, ElementsAre(1));
+  EXPECT_THAT(points[2].sharers, ElementsAre(0, 1));
+  EXPECT_EQ(points[2].combine, v1::COMBINE_PARALLEL);
+  EXPECT_THAT(recipe->Resolved(), AllOf(HasSubstr("combine: parallel"), HasSubstr("[0, 1]")));
+
+  EXPECT_THAT(Error(pairs("{sharer: b}", "") + datasets), HasSubstr("sharers[1]: fuser"));
+  EXPECT_THAT(Error(pairs("{fuser: B}", "") + datasets), HasSubstr("\"sharer\" is missing"));
+  EXPECT_THAT(Error(pairs("{sharer: b, fuser: B}", ", combine: both") + datasets),
+              HasSubstr("combine is \"both\""));
+  EXPECT_THAT(Error(WithDataset("points: [{name: x, codec: int8, sharers: [1, 0]}]")),
+              HasSubstr("points[0]: sharers: expected ascending"));
 }
 
 TEST_F(RecipeTest, ErrorsNameTheField) {

@@ -60,6 +60,13 @@ Prediction MakePrediction(const Question& question, const Score& score, v1::Answ
   prediction.hint = reply.hint();
   prediction.bytes = reply.bytes();
   prediction.times = reply.times();
+  if (reply.from_sharers_size() > 1) {
+    for (const v1::AnswerReply::FromSharer& from : reply.from_sharers()) {
+      prediction.by_sharer.push_back({.sharer = from.sharer(),
+                                      .bytes_tx = from.bytes().tx(),
+                                      .kept_tokens = from.num_kept_tokens()});
+    }
+  }
   return prediction;
 }
 

@@ -1,9 +1,9 @@
 #include "receiver/answer_batch.h"
 
-#include <ATen/Parallel.h>
-
 #include <algorithm>
 #include <utility>
+
+#include "receiver/received_bytes.h"
 
 namespace qc2c {
 namespace {
@@ -16,16 +16,23 @@ std::vector<std::vector<int32_t>> AllButLast(const std::vector<AnswerState*>& ro
   return ids;
 }
 
-void AddDecodeTime(AnswerState& question, Clock::time_point start) {
-  v1::StageTimes& times = *question.reply.mutable_times();
-  times.set_decode_cache_us(times.decode_cache_us() + MicrosecondsSince(start));
+void AddShare(const CacheShare& share, v1::AnswerReply& reply) {
+  if (share.source == CacheShare::Source::kNone) return;
+  const v1::StageTimes& own = share.got.times();
+  v1::StageTimes& times = *reply.mutable_times();
+  times.set_sharer_prefill_us(std::max(times.sharer_prefill_us(), own.sharer_prefill_us()));
+  times.set_encode_us(std::max(times.encode_us(), own.encode_us()));
+  times.set_transfer_us(std::max(times.transfer_us(), own.transfer_us()));
+  times.set_decode_cache_us(times.decode_cache_us() + own.decode_cache_us());
+  if (share.source != CacheShare::Source::kSharer) return;
+  AddByteCounts(share.got.bytes(), *reply.mutable_bytes());
+  reply.set_num_kept_tokens(reply.num_kept_tokens() + share.got.num_kept_tokens());
+  *reply.add_from_sharers() = share.got;
 }
 
 }  // namespace
 
-AnswerBatch::AnswerBatch(const AnswerParts& parts, const KvLayerSet& layers,
-                         std::vector<AnswerJob> jobs)
-    : parts_(parts), layers_(layers) {
+AnswerBatch::AnswerBatch(const AnswerParts& parts, std::vector<AnswerJob> jobs) : parts_(parts) {
   for (AnswerJob& job : jobs) {
     auto question = std::make_unique<AnswerState>();
     question->job = std::move(job);
@@ -39,7 +46,8 @@ AnswerBatch::AnswerBatch(const AnswerParts& parts, const KvLayerSet& layers,
 }
 
 void AnswerBatch::Run() {
-  AskSharer();
+  if (questions_.front()->request().mode() == v1::MODE_PREFIX) return RunPrefixed();
+  AskSharers();
   TakeTexts();
   GatherRows();
   Prefill();
@@ -72,23 +80,23 @@ void AnswerBatch::Prefill() {
 }
 
 void AnswerBatch::Fuse() {
-  int64_t num_slots = 0;
-  for (const AnswerState* question : rows_) {
-    if (question->cache_source == AnswerState::Source::kNone) continue;
-    num_slots = std::max(num_slots, question->num_fused_tokens());
+  std::vector<SharerCache> caches;
+  caches.reserve(parts_.sharers.size());  // sources point into it
+  std::vector<FusionSource> sources;
+  for (const ConnectedSharer& sharer : parts_.sharers) {
+    std::optional<SharerCache> cache = GatherCaches(sharer);
+    if (!cache) continue;
+    caches.push_back(*std::move(cache));
+    sources.push_back({sharer.fuser(), &caches.back()});
   }
-  if (num_slots == 0) return;
-  SharerCacheBuilder builder(parts_.fuser->config().sharer, layers_,
-                             static_cast<int64_t>(rows_.size()), num_slots,
-                             parts_.language_model.model.options());
-  PlaceCaches(builder);
+  if (sources.empty()) return;
   const Clock::time_point start = Clock::now();
-  absl::StatusOr<KvCache> fused = parts_.fuser->Fuse(builder.Build(), cache_);
+  absl::StatusOr<KvCache> fused = FuseAll(sources, cache_, questions_.front()->job.order);
   const uint64_t fuse_us = MicrosecondsSince(start);
   parts_.metrics.ObserveStage(Stage::kFuse, fuse_us);
   for (size_t row = 0; row < rows_.size(); ++row) {
     AnswerState& question = *rows_[row];
-    if (question.cache_source == AnswerState::Source::kNone || !question.open()) continue;
+    if (!question.has_cache() || !question.open()) continue;
     question.reply.mutable_times()->set_fuse_us(fuse_us);
     if (!fused.ok()) {
       Fail(question, fused.status());
@@ -98,51 +106,6 @@ void AnswerBatch::Fuse() {
   }
   if (fused.ok()) cache_ = *std::move(fused);
   DropEndedRows();
-}
-
-void AnswerBatch::PlaceCaches(SharerCacheBuilder& builder) {
-  DecodeCalibrated(builder);
-  for (size_t row = 0; row < rows_.size(); ++row) {
-    PlaceCache(*rows_[row], static_cast<int64_t>(row), builder);
-  }
-}
-
-void AnswerBatch::DecodeCalibrated(const SharerCacheBuilder& builder) {
-  std::vector<AnswerState*> calibrated;
-  for (AnswerState* question : rows_) {
-    if (question->frame && question->frame->codec.klt) calibrated.push_back(question);
-  }
-  const auto decode = [&](AnswerState& question) {
-    const Clock::time_point start = Clock::now();
-    question.decoded = builder.Decode(*question.frame, SharerContext(question));
-    AddDecodeTime(question, start);
-  };
-  at::parallel_for(0, static_cast<int64_t>(calibrated.size()), /*grain_size=*/1,
-                   [&](int64_t begin, int64_t end) {
-                     for (int64_t i = begin; i < end; ++i) decode(*calibrated[i]);
-                   });
-}
-
-void AnswerBatch::PlaceCache(AnswerState& question, int64_t row, SharerCacheBuilder& builder) {
-  const Clock::time_point start = Clock::now();
-  const std::vector<int32_t>& slots = question.job.reading.slots;
-  absl::Status status;
-  if (question.cache_source == AnswerState::Source::kZeros) {
-    builder.SetZeroRow(row, static_cast<int64_t>(slots.size()));
-  } else if (question.decoded) {
-    status = question.decoded->status();
-    if (status.ok()) status = builder.PlaceRow(row, *question.frame, **question.decoded, slots);
-    question.decoded.reset();
-  } else if (question.frame) {
-    status = builder.SetRow(row, *question.frame, slots, SharerContext(question));
-  }
-  if (!status.ok()) Fail(question, status);
-  AddDecodeTime(question, start);
-  parts_.metrics.ObserveStage(Stage::kDecodeCache, question.reply.times().decode_cache_us());
-}
-
-CodecContext AnswerBatch::SharerContext(const AnswerState& question) const {
-  return {.facts = &parts_.sharer.facts(), .token_positions = question.job.reading.tokens};
 }
 
 void AnswerBatch::DropEndedRows() {
@@ -166,6 +129,7 @@ void AnswerBatch::Fail(AnswerState& question, const absl::Status& status) {
 void AnswerBatch::Succeed(AnswerState& question) {
   question.state = AnswerState::State::kEnded;
   question.reply.set_final(true);
+  for (const CacheShare& share : question.shares) AddShare(share, question.reply);
   question.reply.mutable_times()->set_total_us(MicrosecondsSince(question.job.arrived));
   question.job.finish(std::move(question.reply));
 }

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -14,18 +15,17 @@
 
 namespace qc2c {
 
-// Used once, on one thread: Run, or for jobs of MODE_PREFIX RunPrefixed, finishes every job.
+// Used once, on one thread: Run finishes every job.
 class AnswerBatch {
  public:
-  // `layers` is what is asked of the sharer's caches; it outlives the batch. REQUIRES: all jobs are
-  // of MODE_PREFIX, or none.
-  AnswerBatch(const AnswerParts& parts, const KvLayerSet& layers, std::vector<AnswerJob> jobs);
+  // REQUIRES: at least one job; all are of MODE_PREFIX, or none; all have one order.
+  AnswerBatch(const AnswerParts& parts, std::vector<AnswerJob> jobs);
   void Run();
-  void RunPrefixed();
 
  private:
+  void RunPrefixed();
   // The stages, in this order. Each works on the questions that are still in the batch.
-  void AskSharer();   // starts every Share and Generate of the batch
+  void AskSharers();  // starts every Share and Generate of the batch
   void TakeTexts();   // waits for the texts; sharer-only questions end here
   void GatherRows();  // the questions that the receiver itself works on
   void Prefill();     // the receiver reads all prompt tokens but the last, on top of cache_
@@ -35,35 +35,37 @@ class AnswerBatch {
   // RunPrefixed: makes the caches of the contexts the one that Prefill goes on from.
   void PlacePrefixes();
 
-  void StartShare(AnswerState& question);
-  // The codebook of a klt codec, which fits what is read; fills in an id that the codec leaves
-  // open.
-  absl::StatusOr<const KltCodebook*> ChooseCodebook(const SharerReading& reading,
-                                                    CodecSpec& codec) const;
+  void StartShares(AnswerState& question);
+  absl::Status StartShare(const v1::AnswerRequest& request, CacheShare& share) const;
   void StartGenerate(AnswerState& question);
   void TakeText(AnswerState& question);
   // Puts the sharer's text into the prompt of MODE_TEXT and reads it anew.
   void SetHint(AnswerState& question, const std::string& hint);
-  void TakeCache(AnswerState& question);
-  // Decodes what the questions got into the rows of `builder`; nothing for a degraded one.
-  void PlaceCaches(SharerCacheBuilder& builder);
+  void TakeCache(AnswerState& question, CacheShare& share);
+  // Reads, proves and counts what came from one sharer.
+  absl::Status ReadShare(const SharedMessages& shared, CacheShare& share) const;
+  // What the rows got of one sharer; nothing if that was nothing.
+  std::optional<SharerCache> GatherCaches(const ConnectedSharer& sharer);
+  // Decodes `shares`, one a row of rows_ (nullptr: it got none), into the rows of `builder`.
+  void PlaceCaches(const std::vector<CacheShare*>& shares, SharerCacheBuilder& builder);
   // The frames of klt, which are CPU work: a question a thread.
-  void DecodeCalibrated(const SharerCacheBuilder& builder);
-  void PlaceCache(AnswerState& question, int64_t row, SharerCacheBuilder& builder);
-  CodecContext SharerContext(const AnswerState& question) const;
+  static void DecodeCalibrated(const std::vector<CacheShare*>& shares,
+                               const SharerCacheBuilder& builder);
+  void PlaceCache(AnswerState& question, CacheShare& share, int64_t row,
+                  SharerCacheBuilder& builder);
   void Generate(const std::vector<AnswerState*>& questions, const KvCache& cache);
   void ScoreOptions(const std::vector<AnswerState*>& questions, const KvCache& cache);
 
   void Fail(AnswerState& question, const absl::Status& status);
-  // Without the sharer a question goes on alone if its caller allows that, and fails otherwise.
-  void SharerFailed(AnswerState& question, const absl::Status& status);
+  // A sharer failed it: the question fails, unless its caller allows that it goes on with the
+  // others, or alone. Whether it does.
+  bool GoesOnWithout(AnswerState& question, const absl::Status& status);
   void Succeed(AnswerState& question);
   // Takes the questions that ended out of rows_ and cache_.
   void DropEndedRows();
 
   const AnswerParts& parts_;
   const Clock::time_point start_ = Clock::now();
-  const KvLayerSet& layers_;  // that are asked for
   std::vector<std::unique_ptr<AnswerState>> questions_;
   std::vector<AnswerState*> rows_;  // the rows of cache_
   KvCache cache_;                   // without slots: nothing has been read yet

@@ -11,36 +11,29 @@
 #include "common/base/status_macros.h"
 #include "receiver/answer_batch.h"
 #include "receiver/answer_request.h"
-#include "receiver/cache_assembly.h"
 #include "receiver/prefix.h"
 
 namespace qc2c {
 namespace {
 
-// Takes the jobs of MODE_PREFIX out of `jobs`: their order of stages is another.
-std::vector<AnswerJob> TakePrefixed(std::vector<AnswerJob>& jobs) {
-  const auto prefixed = std::stable_partition(jobs.begin(), jobs.end(), [](const AnswerJob& job) {
-    return job.request.mode() != v1::MODE_PREFIX;
-  });
-  std::vector<AnswerJob> taken(std::make_move_iterator(prefixed),
-                               std::make_move_iterator(jobs.end()));
-  jobs.erase(prefixed, jobs.end());
-  return taken;
-}
+bool IsPrefixed(const AnswerJob& job) { return job.request.mode() == v1::MODE_PREFIX; }
 
-KvLayerSet AllLayers(const KvLayout& layout) {
-  std::vector<int32_t> layers(layout.num_layers);
-  std::iota(layers.begin(), layers.end(), 0);
-  return KvLayerSet::Both(std::move(layers));
+// Takes the jobs that go through the same stages in the same way as the first out of `jobs`.
+std::vector<AnswerJob> TakeAlike(std::vector<AnswerJob>& jobs) {
+  const bool is_prefixed = IsPrefixed(jobs.front());
+  const FusionOrder order = jobs.front().order;
+  const auto alike = std::stable_partition(jobs.begin(), jobs.end(), [&](const AnswerJob& job) {
+    return IsPrefixed(job) != is_prefixed || job.order != order;
+  });
+  std::vector<AnswerJob> taken(std::make_move_iterator(alike), std::make_move_iterator(jobs.end()));
+  jobs.erase(alike, jobs.end());
+  return taken;
 }
 
 }  // namespace
 
 AnswerEngine::AnswerEngine(const AnswerParts& parts, const BatchLimits& limits, int num_workers)
-    : parts_(parts),
-      fused_layers_(parts.fuser == nullptr ? KvLayerSet() : LayersRead(*parts.fuser)),
-      all_layers_(AllLayers(parts.language_model.model.config().Layout())),
-      queue_("answer", limits) {
+    : parts_(parts), queue_("answer", limits) {
   for (int i = 0; i < num_workers; ++i) workers_.emplace_back([this] { Work(); });
 }
 
@@ -52,11 +45,34 @@ AnswerEngine::~AnswerEngine() {
 absl::Status AnswerEngine::Submit(AnswerJob job) {
   RETURN_IF_ERROR(CheckAnswerRequest(job.request));
   const Clock::time_point start = Clock::now();
+  RETURN_IF_ERROR(ChooseSharers(job));
   RETURN_IF_ERROR(Tokenize(job));
   job.tokenize_us = MicrosecondsSince(start);
   parts_.metrics.ObserveStage(Stage::kTokenize, job.tokenize_us);
   RETURN_IF_ERROR(queue_.Push(std::move(job)));
   parts_.metrics.queue_length.Set(static_cast<double>(queue_.size()));
+  return absl::OkStatus();
+}
+
+absl::Status AnswerEngine::ChooseSharers(AnswerJob& job) const {
+  const v1::AnswerRequest& request = job.request;
+  job.order = parts_.order;
+  if (request.combine() != v1::COMBINE_UNSPECIFIED) {
+    job.order = request.combine() == v1::COMBINE_SEQUENTIAL ? FusionOrder::kSequential
+                                                            : FusionOrder::kParallel;
+  }
+  for (const uint32_t index : request.sharers()) {
+    if (index >= parts_.sharers.size()) {
+      return absl::InvalidArgumentError(absl::StrCat("sharers has ", index, ": this receiver has ",
+                                                     parts_.sharers.size(), " of them"));
+    }
+    job.asked.push_back({.sharer = &parts_.sharers[index], .reading = {}});
+  }
+  if (!job.asked.empty() || request.mode() == v1::MODE_RECEIVER) return absl::OkStatus();
+  const size_t num_asked = request.mode() == v1::MODE_FUSED ? parts_.sharers.size() : 1;
+  for (size_t i = 0; i < num_asked; ++i) {
+    job.asked.push_back({.sharer = &parts_.sharers[i], .reading = {}});
+  }
   return absl::OkStatus();
 }
 
@@ -91,37 +107,40 @@ absl::Status AnswerEngine::Tokenize(AnswerJob& job) const {
 }
 
 absl::Status AnswerEngine::TokenizeFused(AnswerJob& job, int64_t num_new_tokens) const {
-  if (parts_.fuser == nullptr) {
-    return absl::FailedPreconditionError(
-        "mode is MODE_FUSED: this receiver was started without --fuser");
-  }
   const v1::AnswerRequest& request = job.request;
   const LanguageModel& language_model = parts_.language_model;
   ASSIGN_OR_RETURN(job.ids, language_model.Tokenize(request.prompt(), num_new_tokens));
-  switch (request.control()) {
-    case v1::CONTROL_ZERO_CACHE:
-      job.reading.slots.assign(job.ids.size() - 1, 0);
-      return absl::OkStatus();
-    case v1::CONTROL_WRONG_QUESTION: {
-      ASSIGN_OR_RETURN(const std::vector<int32_t> other,
-                       language_model.Tokenize(request.control_prompt(), 0));
-      ASSIGN_OR_RETURN(job.reading, parts_.pairing.Pair(request.control_prompt(), other,
-                                                        request.control_context()));
-      job.reading.slots = PairFromTheEnd(job.reading.slots, job.ids.size() - 1);
-      return absl::OkStatus();
-    }
-    default: {
-      ASSIGN_OR_RETURN(job.reading,
-                       parts_.pairing.Pair(request.prompt(), job.ids, request.sharer_context()));
-      return absl::OkStatus();
-    }
+  const size_t num_slots = job.ids.size() - 1;
+  std::vector<int32_t> other_ids;
+  if (request.control() == v1::CONTROL_WRONG_QUESTION) {
+    ASSIGN_OR_RETURN(other_ids, language_model.Tokenize(request.control_prompt(), 0));
   }
+  for (AskedSharer& asked : job.asked) {
+    const ConnectedSharer& sharer = *asked.sharer;
+    if (sharer.fuser() == nullptr) {
+      return sharer.Named(absl::FailedPreconditionError(
+          "mode is MODE_FUSED: this receiver was started without --fuser"));
+    }
+    if (request.control() == v1::CONTROL_ZERO_CACHE) {
+      asked.reading.slots.assign(num_slots, 0);
+      continue;
+    }
+    const bool is_other = request.control() == v1::CONTROL_WRONG_QUESTION;
+    absl::StatusOr<SharerReading> reading = sharer.pairing().Pair(
+        is_other ? request.control_prompt() : request.prompt(), is_other ? other_ids : job.ids,
+        is_other ? request.control_context() : request.sharer_context());
+    if (!reading.ok()) return sharer.Named(reading.status());
+    asked.reading = *std::move(reading);
+    if (is_other) asked.reading.slots = PairFromTheEnd(asked.reading.slots, num_slots);
+  }
+  return absl::OkStatus();
 }
 
 absl::Status AnswerEngine::TokenizePrefixed(AnswerJob& job, int64_t num_new_tokens) const {
   const v1::AnswerRequest& request = job.request;
   const LanguageModel& language_model = parts_.language_model;
-  RETURN_IF_ERROR(CheckSameModel(language_model.Card(), parts_.sharer.card()));
+  SharerReading& reading = job.asked.front().reading;
+  RETURN_IF_ERROR(CheckSameModel(language_model.Card(), job.asked.front().sharer->card()));
   const bool is_wrong_question = request.control() == v1::CONTROL_WRONG_QUESTION;
   ASSIGN_OR_RETURN(
       PrefixedPrompt prefixed,
@@ -129,9 +148,9 @@ absl::Status AnswerEngine::TokenizePrefixed(AnswerJob& job, int64_t num_new_toke
                      is_wrong_question ? request.control_context() : request.sharer_context(),
                      request.prompt(), num_new_tokens));
   job.ids = std::move(prefixed.prompt_ids);
-  job.reading.slots.resize(prefixed.context_ids.size());
-  std::iota(job.reading.slots.begin(), job.reading.slots.end(), 0);
-  job.reading.ids = std::move(prefixed.context_ids);
+  reading.slots.resize(prefixed.context_ids.size());
+  std::iota(reading.slots.begin(), reading.slots.end(), 0);
+  reading.ids = std::move(prefixed.context_ids);
   return absl::OkStatus();
 }
 
@@ -145,9 +164,7 @@ void AnswerEngine::Work() {
     for (const AnswerJob& job : jobs) {
       parts_.metrics.ObserveStage(Stage::kQueue, MicrosecondsSince(job.arrived));
     }
-    std::vector<AnswerJob> prefixed = TakePrefixed(jobs);
-    if (!jobs.empty()) AnswerBatch(parts_, fused_layers_, std::move(jobs)).Run();
-    if (!prefixed.empty()) AnswerBatch(parts_, all_layers_, std::move(prefixed)).RunPrefixed();
+    while (!jobs.empty()) AnswerBatch(parts_, TakeAlike(jobs)).Run();
   }
 }
 

@@ -1,7 +1,7 @@
 // Answers questions in batches: the receiver's half of the way of one question.
 //
-// A batch goes through the stages together: the sharer is asked for every cache (or text) of the
-// batch at once and works while the receiver prefills; then caches are decoded, fused and answered
+// A batch goes through the stages together: the sharers are asked for every cache (or text) of the
+// batch at once and work while the receiver prefills; then caches are decoded, fused and answered
 // from. A question that fails, or whose caller went away, leaves the batch without disturbing the
 // others.
 #pragma once
@@ -15,25 +15,30 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "common/codec/klt_codebooks.h"
-#include "common/codec/layer_set.h"
-#include "common/fuser/fuser.h"
+#include "common/fuser/several_sharers.h"
 #include "common/obs/qc2c_metrics.h"
 #include "common/serving/batch_queue.h"
 #include "common/serving/job.h"
 #include "common/serving/language_model.h"
 #include "qc2c/v1/receiver.pb.h"
-#include "receiver/sharer_link.h"
+#include "receiver/connected_sharer.h"
 #include "receiver/token_pairing.h"
 
 namespace qc2c {
+
+// A sharer's part in a question.
+struct AskedSharer {
+  const ConnectedSharer* sharer = nullptr;
+  SharerReading reading;  // FUSED, PREFIX: what it reads
+};
 
 struct AnswerJob {
   v1::AnswerRequest request;
   // Submit fills these.
   std::vector<int32_t> ids;                      // of request.prompt: the receiver's own tokens
   std::vector<std::vector<int32_t>> option_ids;  // of request.options; LOGITS: the first token only
-  SharerReading reading;                         // FUSED, PREFIX: what the sharer reads
+  std::vector<AskedSharer> asked;                // in the receiver's order; one unless FUSED
+  FusionOrder order = FusionOrder::kSequential;  // of the sharers' caches
   uint64_t tokenize_us = 0;
   std::function<bool()> cancelled;          // polled between stages and at each token
   std::function<void(std::string)> stream;  // pieces of text; empty: none wanted
@@ -46,11 +51,9 @@ struct AnswerJob {
 // What an answer is made of. All outlive the engine.
 struct AnswerParts {
   const LanguageModel& language_model;
-  const Fuser* fuser;  // nullptr: MODE_FUSED is refused
-  const TokenPairing& pairing;
-  SharerLink& sharer;
+  const std::vector<ConnectedSharer>& sharers;  // at least one
   Qc2cMetrics& metrics;
-  const KltCodebooks* codebooks = nullptr;  // nullptr: none
+  FusionOrder order = FusionOrder::kSequential;  // of requests that do not say
 };
 
 // Thread-safe.
@@ -69,15 +72,15 @@ class AnswerEngine {
   void StopAdmitting() { queue_.Close(); }
 
  private:
+  // Fills job.asked but for the readings, and job.order.
+  absl::Status ChooseSharers(AnswerJob& job) const;
   absl::Status Tokenize(AnswerJob& job) const;
-  // Each fills job.ids and job.reading.
+  // Each fills job.ids and the readings.
   absl::Status TokenizeFused(AnswerJob& job, int64_t num_new_tokens) const;
   absl::Status TokenizePrefixed(AnswerJob& job, int64_t num_new_tokens) const;
   void Work();
 
   const AnswerParts parts_;
-  const KvLayerSet fused_layers_;  // that the fuser reads
-  const KvLayerSet all_layers_;    // what a prefix consists of
   BatchQueue<AnswerJob> queue_;
   std::vector<std::jthread> workers_;
 };

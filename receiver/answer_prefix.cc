@@ -12,7 +12,7 @@
 namespace qc2c {
 
 void AnswerBatch::RunPrefixed() {
-  AskSharer();
+  AskSharers();
   GatherRows();
   TakeCaches();
   PlacePrefixes();
@@ -23,14 +23,20 @@ void AnswerBatch::RunPrefixed() {
 void AnswerBatch::PlacePrefixes() {
   std::vector<int64_t> lengths;  // pruned tokens keep their positions
   for (const AnswerState* question : rows_) {
-    const bool is_degraded = question->cache_source == AnswerState::Source::kNone;
-    lengths.push_back(is_degraded ? 0 : static_cast<int64_t>(question->job.reading.slots.size()));
+    const size_t length = question->has_cache() ? question->shares.front().reading.slots.size() : 0;
+    lengths.push_back(static_cast<int64_t>(length));
   }
   if (std::ranges::none_of(lengths, [](int64_t length) { return length > 0; })) return;
   const Model& model = parts_.language_model.model;
-  SharerCacheBuilder builder(model.config().Layout(), layers_, static_cast<int64_t>(rows_.size()),
+  // Whichever sharer a row asked has the receiver's model.
+  const KvLayerSet& layers = rows_.front()->shares.front().sharer.all_layers();
+  SharerCacheBuilder builder(model.config().Layout(), layers, static_cast<int64_t>(rows_.size()),
                              *std::ranges::max_element(lengths), model.options());
-  PlaceCaches(builder);
+  std::vector<CacheShare*> shares;
+  for (AnswerState* question : rows_) {
+    shares.push_back(question->has_cache() ? &question->shares.front() : nullptr);
+  }
+  PlaceCaches(shares, builder);
   SharerCache placed = builder.Build();  // with every tensor: CheckPrefix refuses other codecs
   cache_.keys = std::move(placed.keys);
   cache_.values = std::move(placed.values);

@@ -1,10 +1,12 @@
 #include "receiver/answer_request.h"
 
 #include <algorithm>
+#include <functional>
 #include <string>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "common/base/status_macros.h"
 #include "common/wire/frame_codec.h"
 
@@ -88,6 +90,33 @@ absl::Status CheckPrefix(const v1::AnswerRequest& request) {
   return absl::OkStatus();
 }
 
+// Which sharers, and how they combine; how many there are is the engine's to know.
+absl::Status CheckSharers(const v1::AnswerRequest& request) {
+  const auto& sharers = request.sharers();
+  if (std::ranges::adjacent_find(sharers, std::greater_equal<>()) != sharers.end()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("sharers is ", absl::StrJoin(sharers, ", "), ": expected ascending indices"));
+  }
+  const int most = request.mode() == v1::MODE_FUSED      ? sharers.size()
+                   : request.mode() == v1::MODE_RECEIVER ? 0
+                                                         : 1;
+  if (sharers.size() > most) {
+    return absl::InvalidArgumentError(absl::StrCat("sharers has ", sharers.size(),
+                                                   " entries: mode ", v1::Mode_Name(request.mode()),
+                                                   " asks ", most));
+  }
+  if (!v1::Combine_IsValid(request.combine())) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("combine is ", request.combine(), ": expected SEQUENTIAL or PARALLEL"));
+  }
+  if (request.combine() != v1::COMBINE_UNSPECIFIED && request.mode() != v1::MODE_FUSED) {
+    return absl::InvalidArgumentError(absl::StrCat("combine is set, which mode ",
+                                                   v1::Mode_Name(request.mode()),
+                                                   " does not use: expected MODE_FUSED"));
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::Status CheckAnswerRequest(const v1::AnswerRequest& request) {
@@ -96,6 +125,7 @@ absl::Status CheckAnswerRequest(const v1::AnswerRequest& request) {
         "prompt.messages is empty: expected at least one message, or text");
   }
   RETURN_IF_ERROR(CheckMethod(request));
+  RETURN_IF_ERROR(CheckSharers(request));
   const bool shares_cache = request.mode() == v1::MODE_FUSED || request.mode() == v1::MODE_PREFIX;
   if (!shares_cache && !request.sharer_context().empty()) {
     return absl::InvalidArgumentError(

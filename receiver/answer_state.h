@@ -3,9 +3,11 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "common/codec/codec.h"
@@ -15,22 +17,37 @@
 
 namespace qc2c {
 
+// What was asked of one sharer for one question, and what came. FUSED, PREFIX.
+struct CacheShare {
+  const ConnectedSharer& sharer;
+  const SharerReading& reading;  // of the question's job
+  enum class Source { kNone, kSharer, kZeros } source = Source::kNone;
+  FrameExpectation expectation = {};
+  std::unique_ptr<PendingCall<SharedMessages>> call = nullptr;
+  std::optional<KvFrame> frame = std::nullopt;
+  // Of a frame that was decoded beside others.
+  std::optional<absl::StatusOr<at::Tensor>> decoded = std::nullopt;
+  v1::AnswerReply::FromSharer got = {};
+
+  CodecContext context() const {
+    return {.facts = &sharer.facts(), .token_positions = reading.tokens};
+  }
+};
+
 struct AnswerState {
   AnswerJob job;
   v1::AnswerReply reply;
   enum class State { kOpen, kEnded } state = State::kOpen;
 
-  // Fused and prefix: what was asked of the sharer and what came.
-  enum class Source { kNone, kSharer, kZeros } cache_source = Source::kNone;
-  FrameExpectation expectation;
-  std::unique_ptr<PendingCall<SharedMessages>> share;
-  std::optional<KvFrame> frame;
-  std::optional<absl::StatusOr<at::Tensor>> decoded;  // of a frame that was decoded beside others
-  // Text modes.
-  std::unique_ptr<PendingCall<SharedText>> text;
+  std::vector<CacheShare> shares;                 // FUSED, PREFIX: one for each of job.asked
+  std::unique_ptr<PendingCall<SharedText>> text;  // text modes
 
   const v1::AnswerRequest& request() const { return job.request; }
   bool open() const { return state == State::kOpen; }
+  bool has_cache() const {
+    return std::ranges::any_of(
+        shares, [](const CacheShare& share) { return share.source != CacheShare::Source::kNone; });
+  }
   // Prompt tokens that are fused; the last one runs on the fused cache.
   int64_t num_fused_tokens() const { return static_cast<int64_t>(job.ids.size()) - 1; }
 };

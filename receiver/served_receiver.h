@@ -36,43 +36,18 @@ struct Answered {
   v1::AnswerReply reply;
 };
 
-class ReceiverTest : public testing::Test {
- protected:
-  // A fuser is there for the embedded sharer only; `prepare` changes it before the receiver reads
-  // it.
-  explicit ReceiverTest(std::chrono::milliseconds sharer_timeout = std::chrono::seconds(60),
-                        void (*prepare)(const Fuser&) = nullptr,
-                        const LanguageModel& sharer_model = EmbeddedSharer())
-      : folder_(std::filesystem::path(testing::TempDir()) / absl::StrCat("receiver-", getpid())) {
-    std::filesystem::create_directories(folder_);
-    sharer = std::make_unique<ScriptedSharer>(absl::StrCat("unix:", folder_.string(), "/s.sock"),
-                                              sharer_model);
-    link_ = SharerLink::Connect({.address = sharer->address(),
-                                 .patience = std::chrono::seconds(60),
-                                 .timeout = sharer_timeout})
-                .value();
-    if (&sharer_model == &EmbeddedSharer()) {
-      fuser = std::make_unique<Fuser>(
-          LoadFuserOfPair(EmbeddedFuser(), EmbeddedReceiver(), link_->card()).value());
-      if (prepare != nullptr) prepare(*fuser);
-    }
-    pairing_.emplace(
-        TokenPairing::Create(EmbeddedReceiver(), link_->card(), AlignmentStrategy::kSameIds)
-            .value());
-    service_ = std::make_unique<ReceiverService>(
-        AnswerParts{EmbeddedReceiver(), fuser.get(), *pairing_, *link_, metrics},
-        BatchLimits{.max_wait = std::chrono::microseconds(0)}, /*num_workers=*/1);
+// The embedded receiver with these sharers, and a client of it.
+class ServedReceiver {
+ public:
+  explicit ServedReceiver(std::vector<ConnectedSharer> sharers,
+                          FusionOrder order = FusionOrder::kSequential)
+      : sharers_(std::move(sharers)),
+        service_(AnswerParts{EmbeddedReceiver(), sharers_, metrics, order},
+                 BatchLimits{.max_wait = std::chrono::microseconds(0)}, /*num_workers=*/1) {
     auto host = ServerHost::Start({.address = ParseAddress("127.0.0.1:0").value()},
-                                  {{v1::Receiver::service_full_name(), service_.get()}});
+                                  {{v1::Receiver::service_full_name(), &service_}});
     host_ = *std::move(host);
     stub = v1::Receiver::NewStub(CreateChannel(host_->address()).value());
-  }
-  ~ReceiverTest() override {
-    host_.reset();
-    service_.reset();
-    link_.reset();
-    sharer.reset();
-    std::filesystem::remove_all(folder_);
   }
 
   Answered Ask(const v1::AnswerRequest& request) {
@@ -88,21 +63,67 @@ class ReceiverTest : public testing::Test {
     EXPECT_TRUE(answered.status.ok()) << answered.status;
     return answered.reply;
   }
+  const std::vector<ConnectedSharer>& sharers() const { return sharers_; }
 
+ private:
   Metrics registry_;
 
  public:
   Qc2cMetrics metrics{registry_};
-  std::unique_ptr<ScriptedSharer> sharer;
-  std::unique_ptr<Fuser> fuser;
   std::unique_ptr<v1::Receiver::Stub> stub;
 
  private:
+  const std::vector<ConnectedSharer> sharers_;
+  ReceiverService service_;
+  std::unique_ptr<ServerHost> host_;  // first to go: it waits for the open calls
+};
+
+class ReceiverTest : public testing::Test {
+ protected:
+  // A fuser is there for the embedded sharer only; `prepare` changes it before the receiver reads
+  // it.
+  explicit ReceiverTest(std::chrono::milliseconds sharer_timeout = std::chrono::seconds(60),
+                        void (*prepare)(const Fuser&) = nullptr,
+                        const LanguageModel& sharer_model = EmbeddedSharer())
+      : folder_(std::filesystem::path(testing::TempDir()) / absl::StrCat("receiver-", getpid())) {
+    std::filesystem::create_directories(folder_);
+    sharer = std::make_unique<ScriptedSharer>(absl::StrCat("unix:", folder_.string(), "/s.sock"),
+                                              sharer_model);
+    std::unique_ptr<SharerLink> link = SharerLink::Connect({.address = sharer->address(),
+                                                            .patience = std::chrono::seconds(60),
+                                                            .timeout = sharer_timeout})
+                                           .value();
+    std::optional<Fuser> loaded;
+    if (&sharer_model == &EmbeddedSharer()) {
+      loaded = LoadFuserOfPair(EmbeddedFuser(), EmbeddedReceiver(), link->card()).value();
+      if (prepare != nullptr) prepare(*loaded);
+    }
+    TokenPairing pairing =
+        TokenPairing::Create(EmbeddedReceiver(), link->card(), AlignmentStrategy::kSameIds).value();
+    std::vector<ConnectedSharer> sharers;
+    sharers.emplace_back(std::move(link), std::move(loaded), std::move(pairing));
+    served_ = std::make_unique<ServedReceiver>(std::move(sharers));
+    fuser = served_->sharers().front().fuser();
+    stub = served_->stub.get();
+  }
+  ~ReceiverTest() override {
+    served_.reset();
+    sharer.reset();
+    std::filesystem::remove_all(folder_);
+  }
+
+  Answered Ask(const v1::AnswerRequest& request) { return served_->Ask(request); }
+  v1::AnswerReply Answer(const v1::AnswerRequest& request) { return served_->Answer(request); }
+
+ private:
   const std::filesystem::path folder_;
-  std::unique_ptr<SharerLink> link_;
-  std::optional<TokenPairing> pairing_;
-  std::unique_ptr<ReceiverService> service_;
-  std::unique_ptr<ServerHost> host_;
+  std::unique_ptr<ServedReceiver> served_;
+
+ public:
+  std::unique_ptr<ScriptedSharer> sharer;
+  const Fuser* fuser = nullptr;  // of the receiver's only sharer
+  v1::Receiver::Stub* stub = nullptr;
+  Qc2cMetrics& metrics() { return served_->metrics; }
 };
 
 inline v1::Prompt UserPrompt(const std::string& content, const std::string& reply_prefix = "") {

@@ -7,6 +7,28 @@
 #include "receiver/answer_stream.h"
 
 namespace qc2c {
+namespace {
+
+// Without what only a receiver needs to know of its sharers.
+v1::ReceiverCard::Sharer CardOf(const ConnectedSharer& sharer) {
+  v1::ReceiverCard::Sharer described;
+  described.set_address(sharer.link().address());
+  v1::ModelCard& card = *described.mutable_card();
+  card = sharer.card();
+  card.clear_tokenizer_json();
+  card.clear_tokenizer_config_json();
+  card.clear_special_tokens_map_json();
+  card.clear_chat_template_jinja();
+  card.clear_biases();
+  described.set_alignment(std::string(AlignmentStrategyName(sharer.pairing().strategy())));
+  if (const Fuser* const fuser = sharer.fuser()) {
+    described.set_fuser_fingerprint(fuser->fingerprint());
+    for (const int32_t layer : fuser->config().layer_map) described.add_layer_map(layer);
+  }
+  return described;
+}
+
+}  // namespace
 
 ReceiverService::ReceiverService(const AnswerParts& parts, const BatchLimits& limits,
                                  int num_workers)
@@ -20,20 +42,17 @@ grpc::ServerUnaryReactor* ReceiverService::Describe(grpc::CallbackServerContext*
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   RequestRecord record(parts_.metrics, "Describe");
   *card->mutable_receiver() = parts_.language_model.Card();
-  *card->mutable_sharer() = parts_.sharer.card();
-  for (const auto clear :
-       {&v1::ModelCard::clear_tokenizer_json, &v1::ModelCard::clear_tokenizer_config_json,
-        &v1::ModelCard::clear_special_tokens_map_json, &v1::ModelCard::clear_chat_template_jinja}) {
-    (card->mutable_sharer()->*clear)();
+  card->mutable_receiver()->clear_biases();
+  for (const ConnectedSharer& sharer : parts_.sharers) {
+    *card->add_sharers() = CardOf(sharer);
   }
-  for (v1::ModelCard* const model : {card->mutable_receiver(), card->mutable_sharer()}) {
-    model->clear_biases();
-  }
-  card->set_alignment(std::string(AlignmentStrategyName(parts_.pairing.strategy())));
-  if (parts_.fuser != nullptr) {
-    card->set_fuser_fingerprint(parts_.fuser->fingerprint());
-    for (const int32_t layer : parts_.fuser->config().layer_map) card->add_layer_map(layer);
-  }
+  const v1::ReceiverCard::Sharer& first = card->sharers(0);
+  *card->mutable_sharer() = first.card();
+  card->set_fuser_fingerprint(first.fuser_fingerprint());
+  *card->mutable_layer_map() = first.layer_map();
+  card->set_alignment(first.alignment());
+  card->set_combine(parts_.order == FusionOrder::kSequential ? v1::COMBINE_SEQUENTIAL
+                                                             : v1::COMBINE_PARALLEL);
   record.Finish(absl::OkStatus());
   reactor->Finish(grpc::Status::OK);
   return reactor;

@@ -49,7 +49,7 @@ TEST_P(MisbehaviourTest, FailsTheQuestionWithTheReasonAndTheNextOneIsAnswered) {
   const Answered failed = Ask(MakeQuestion(v1::MODE_FUSED, "int8"));
   EXPECT_EQ(failed.status.code(), GetParam().code) << failed.status;
   EXPECT_THAT(std::string(failed.status.message()), HasSubstr(GetParam().reason));
-  EXPECT_EQ(metrics.rejected_total.With(absl::StatusCodeToString(GetParam().code)).Value(), 1);
+  EXPECT_EQ(metrics().rejected_total.With(absl::StatusCodeToString(GetParam().code)).Value(), 1);
 
   sharer->OnShare({});
   EXPECT_EQ(Answer(MakeQuestion(v1::MODE_FUSED, "int8")).text(), " C");
@@ -64,7 +64,7 @@ TEST_P(MisbehaviourTest, IsSaidInAnAnswerWithoutTheSharerIfTheCallerAllowsThat) 
   EXPECT_THAT(degraded.degraded(), AllOf(HasSubstr(absl::StatusCodeToString(GetParam().code)),
                                          HasSubstr(GetParam().reason)));
   EXPECT_EQ(degraded.text(), alone);
-  EXPECT_EQ(metrics.degraded_total.With(absl::StatusCodeToString(GetParam().code)).Value(), 1);
+  EXPECT_EQ(metrics().degraded_total.With(absl::StatusCodeToString(GetParam().code)).Value(), 1);
 
   sharer->OnShare({});
   const v1::AnswerReply fused = Answer(request);

@@ -12,9 +12,7 @@
 #include "common/rpc/metadata.h"
 #include "common/rpc/share_call.h"
 #include "common/rpc/status.h"
-#include "common/serving/channel_means_file.h"
 #include "common/serving/job.h"
-#include "common/wire/frame_codec.h"
 #include "common/wire/model_facts.h"
 #include "common/wire/peer_codecs.h"
 #include "qc2c/v1/sharer.grpc.pb.h"
@@ -40,12 +38,6 @@ uint64_t TransferUs(Clock::time_point start, const v1::StageTimes& sharer) {
   return total > accounted ? total - accounted : 0;
 }
 
-absl::Status Named(const std::string& address, const absl::Status& status) {
-  if (status.ok()) return status;
-  return absl::Status(status.code(),
-                      absl::StrCat("sharer ", address, ": ", std::string(status.message())));
-}
-
 class GrpcSharerLink final : public SharerLink {
  public:
   GrpcSharerLink(SharerLinkOptions options, std::shared_ptr<grpc::Channel> channel)
@@ -61,6 +53,7 @@ class GrpcSharerLink final : public SharerLink {
     return Describe(request);
   }
 
+  const std::string& address() const override { return options_.address; }
   const v1::ModelCard& card() const override { return card_; }
   const ModelFacts& facts() const override { return facts_; }
 
@@ -81,7 +74,7 @@ class GrpcSharerLink final : public SharerLink {
              [address = options_.address, state](const ShareOutcome& outcome) {
                absl::Status status = outcome.status;
                status.Update(CheckCounts(outcome.tx_bytes, outcome.rx_bytes));
-               if (!status.ok()) return state->promise.set_value(Named(address, status));
+               if (!status.ok()) return state->promise.set_value(NamedSharer(address, status));
                state->shared.sharer_times = outcome.sharer_times;
                state->shared.transfer_us = TransferUs(state->start, outcome.sharer_times);
                state->promise.set_value(std::move(state->shared));
@@ -110,7 +103,7 @@ class GrpcSharerLink final : public SharerLink {
           if (status.ok()) {
             status = CheckCounts(GetTxBytes(state->context), state->shared.serialized_bytes);
           }
-          if (!status.ok()) return state->promise.set_value(Named(address, status));
+          if (!status.ok()) return state->promise.set_value(NamedSharer(address, status));
           absl::StatusOr<v1::StageTimes> times = GetStageTimes(state->context);
           if (times.ok()) state->shared.sharer_times = *std::move(times);
           state->shared.transfer_us = TransferUs(state->start, state->shared.sharer_times);
@@ -132,15 +125,11 @@ class GrpcSharerLink final : public SharerLink {
     }
     if (status.ok()) status = CheckFormatVersion(card_);
     if (status.ok()) status = ReadFacts();
-    return Named(options_.address, status);
+    return NamedSharer(options_.address, status);
   }
 
   absl::Status ReadFacts() {
     ASSIGN_OR_RETURN(facts_, FactsOfCard(card_));
-    if (options_.calibrations.empty()) return absl::OkStatus();
-    ASSIGN_OR_RETURN(const KvLayout layout, LayoutFromProto(card_.layout()));
-    ASSIGN_OR_RETURN(facts_.calibrations, LoadChannelMeansFiles(options_.calibrations,
-                                                                card_.model_fingerprint(), layout));
     return absl::OkStatus();
   }
 
@@ -152,6 +141,12 @@ class GrpcSharerLink final : public SharerLink {
 };
 
 }  // namespace
+
+absl::Status NamedSharer(const std::string& address, const absl::Status& status) {
+  if (status.ok()) return status;
+  return absl::Status(status.code(),
+                      absl::StrCat("sharer ", address, ": ", std::string(status.message())));
+}
 
 absl::StatusOr<std::unique_ptr<SharerLink>> SharerLink::Connect(const SharerLinkOptions& options) {
   ASSIGN_OR_RETURN(const Address address, ParseAddress(options.address));

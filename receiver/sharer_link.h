@@ -67,9 +67,11 @@ struct SharerLinkOptions {
   RemoteAccess access = RemoteAccess::kRefuse;
   std::chrono::milliseconds patience{30000};  // for the first answer
   std::chrono::milliseconds timeout{30000};   // for each call after it
-  uint64_t known_tokenizer = 0;           // hash of a tokenizer whose file the sharer need not send
-  std::vector<std::string> calibrations;  // files of the sharer's channel means
+  uint64_t known_tokenizer = 0;  // hash of a tokenizer whose file the sharer need not send
 };
+
+// The status with "sharer ADDRESS: " in front of its message; OK stays OK.
+absl::Status NamedSharer(const std::string& address, const absl::Status& status);
 
 // Thread-safe. Every error says which sharer it is about.
 class SharerLink {
@@ -79,8 +81,9 @@ class SharerLink {
   static absl::StatusOr<std::unique_ptr<SharerLink>> Connect(const SharerLinkOptions& options);
   virtual ~SharerLink() = default;
 
+  virtual const std::string& address() const = 0;  // as it was given
   virtual const v1::ModelCard& card() const = 0;
-  // What a codec may need to know of the sharer's model.
+  // What the card says of the facts that a codec may need.
   virtual const ModelFacts& facts() const = 0;
   // DATA_LOSS if the sharer's count of serialized bytes differs from what arrived.
   virtual std::unique_ptr<PendingCall<SharedMessages>> Share(const v1::ShareRequest& request) = 0;

@@ -41,11 +41,12 @@ struct PartBytes {
 struct Qc2cMetrics {
   explicit Qc2cMetrics(Metrics& metrics);
 
-  CounterFamily<2> tx_bytes_total;   // codec, part
-  CounterFamily<2> rx_bytes_total;   // codec, part
-  CounterFamily<1> raw_bytes_total;  // codec
-  HistogramFamily<1> stage_seconds;  // stage
-  CounterFamily<2> tokens_total;     // codec, fate
+  CounterFamily<2> tx_bytes_total;         // codec, part
+  CounterFamily<2> rx_bytes_total;         // codec, part
+  CounterFamily<2> sharer_rx_bytes_total;  // sharer, codec
+  CounterFamily<1> raw_bytes_total;        // codec
+  HistogramFamily<1> stage_seconds;        // stage
+  CounterFamily<2> tokens_total;           // codec, fate
   prometheus::Counter& layers_skipped_total;
   CounterFamily<2> requests_total;  // method, code
   prometheus::Gauge& inflight;

@@ -58,11 +58,15 @@ absl::Status TakeMeans(std::map<std::string, at::Tensor>& tensors, const KvLayou
   return absl::OkStatus();
 }
 
+absl::StatusOr<uint64_t> TakeFingerprint(std::map<std::string, at::Tensor>& tensors) {
+  ASSIGN_OR_RETURN(const at::Tensor fingerprint, Take(tensors, kFingerprint, at::kLong, {1}));
+  return std::bit_cast<uint64_t>(fingerprint.item<int64_t>());
+}
+
 absl::StatusOr<ChannelMeans> ReadMeans(const NamedTensors& named, uint64_t model_fingerprint,
                                        const KvLayout& layout) {
   std::map<std::string, at::Tensor> tensors(named.begin(), named.end());
-  ASSIGN_OR_RETURN(const at::Tensor fingerprint, Take(tensors, kFingerprint, at::kLong, {1}));
-  const auto of_file = std::bit_cast<uint64_t>(fingerprint.item<int64_t>());
+  ASSIGN_OR_RETURN(const uint64_t of_file, TakeFingerprint(tensors));
   if (of_file != model_fingerprint) {
     return absl::FailedPreconditionError(absl::StrCat(kFingerprint, " is ", HashText(of_file),
                                                       ": expected the sharer's model, ",
@@ -91,6 +95,13 @@ absl::StatusOr<ChannelMeans> LoadChannelMeans(const std::filesystem::path& path,
   }
   means->id = Hash(AsBytes(bytes));
   return means;
+}
+
+absl::StatusOr<uint64_t> ModelOfChannelMeans(const std::filesystem::path& path) {
+  const absl::StatusOr<NamedTensors> named = ReadSafetensors(path);
+  if (!named.ok()) return absl::DataLossError(named.status().message());
+  std::map<std::string, at::Tensor> tensors(named->begin(), named->end());
+  return TakeFingerprint(tensors);
 }
 
 absl::StatusOr<std::vector<ChannelMeans>> LoadChannelMeansFiles(

@@ -19,6 +19,9 @@ namespace qc2c {
 absl::StatusOr<ChannelMeans> LoadChannelMeans(const std::filesystem::path& path,
                                               uint64_t model_fingerprint, const KvLayout& layout);
 
+// The fingerprint that a file says it is for; the rest of it is not looked at. Errors as above.
+absl::StatusOr<uint64_t> ModelOfChannelMeans(const std::filesystem::path& path);
+
 // Several of them.
 absl::StatusOr<std::vector<ChannelMeans>> LoadChannelMeansFiles(
     const std::vector<std::string>& paths, uint64_t model_fingerprint, const KvLayout& layout);

@@ -95,11 +95,11 @@ void BM_QuestionsThroughBothDaemons(benchmark::State& state) {
   static const std::filesystem::path logs =
       std::filesystem::temp_directory_path() / "qc2c_end_to_end_bench";
   std::filesystem::create_directories(logs);
-  static const std::unique_ptr<DaemonPair> daemons =
-      Must(DaemonPair::Start({.models = {.receiver = kData / "receiver-qwen3",
-                                         .sharer = kData / "sharer-qwen2",
-                                         .fuser = kData / "receiver-qwen3+sharer-qwen2"},
-                              .logs = logs}));
+  static const std::unique_ptr<DaemonPair> daemons = Must(
+      DaemonPair::Start({.models = {.receiver = kData / "receiver-qwen3",
+                                    .sharers = {{.model = kData / "sharer-qwen2",
+                                                 .fuser = kData / "receiver-qwen3+sharer-qwen2"}}},
+                         .logs = logs}));
   static const std::unique_ptr<ReceiverClient> client =
       Must(ReceiverClient::Create(daemons->receiver_address()));
   const auto in_flight = static_cast<uint32_t>(state.range(0));
