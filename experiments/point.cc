@@ -195,6 +195,8 @@ nlohmann::ordered_json CodecToJson(const CodecSpec& codec) {
   json["select"] = SelectionName(codec.selection);
   if (codec.sinks != 0) json["sinks"] = codec.sinks;
   if (codec.selection == Selection::kRandom) json["seed"] = codec.seed;
+  if (codec.window != 0) json["window"] = codec.window;
+  if (codec.pool != 0) json["pool"] = codec.pool;
   if (codec.index_sets != IndexSets::kOne) json["indices"] = IndexSetsName(codec.index_sets);
   if (codec.keep_tokens_min != 0) json["keep_tokens_min"] = codec.keep_tokens_min;
   if (codec.keep.has_value()) {

@@ -37,6 +37,8 @@ class AnswerBatch {
 
   void StartShares(AnswerState& question);
   absl::Status StartShare(const v1::AnswerRequest& request, CacheShare& share) const;
+  // FAILED_PRECONDITION unless what the codec's selection asks at the sharer is this receiver.
+  absl::Status CheckHeldReceiver(const v1::AnswerRequest& request, const CacheShare& share) const;
   void StartGenerate(AnswerState& question);
   void TakeText(AnswerState& question);
   // Puts the sharer's text into the prompt of MODE_TEXT and reads it anew.

@@ -4,7 +4,9 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "common/base/hash.h"
 #include "common/base/status_macros.h"
+#include "common/codec/selection.h"
 #include "common/wire/peer_codecs.h"
 #include "receiver/answer_batch.h"
 #include "receiver/received_bytes.h"
@@ -95,6 +97,26 @@ void AnswerBatch::StartShares(AnswerState& question) {
   }
 }
 
+absl::Status AnswerBatch::CheckHeldReceiver(const v1::AnswerRequest& request,
+                                            const CacheShare& share) const {
+  const std::string select = absl::StrCat(
+      "codec: select is ", std::string(SelectionName(share.expectation.codec.selection)));
+  if (request.mode() != v1::MODE_FUSED) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(select, ", which asks a fuser: expected mode MODE_FUSED"));
+  }
+  const v1::HeldReceiver& held = share.sharer.card().held_receiver();
+  const uint64_t model = parts_.language_model.model.fingerprint();
+  const uint64_t fuser = share.sharer.fuser()->fingerprint();
+  if (held.model_fingerprint() == model && held.fuser_fingerprint() == fuser) {
+    return absl::OkStatus();
+  }
+  return absl::FailedPreconditionError(
+      absl::StrCat(select, ": the sharer holds receiver ", HashText(held.model_fingerprint()),
+                   " and fuser ", HashText(held.fuser_fingerprint()), ": expected this receiver's ",
+                   HashText(model), " and ", HashText(fuser)));
+}
+
 absl::Status AnswerBatch::StartShare(const v1::AnswerRequest& request, CacheShare& share) const {
   const ConnectedSharer& sharer = share.sharer;
   const SharerReading& reading = share.reading;
@@ -110,6 +132,9 @@ absl::Status AnswerBatch::StartShare(const v1::AnswerRequest& request, CacheShar
     return absl::OkStatus();
   }
   ASSIGN_OR_RETURN(share.expectation, ExpectationOf(sharer, layers, reading, request.codec()));
+  if (NeedsReceiver(share.expectation.codec.selection)) {
+    RETURN_IF_ERROR(CheckHeldReceiver(request, share));
+  }
   v1::ShareRequest message;
   message.mutable_ids()->Assign(reading.ids.begin(), reading.ids.end());
   message.mutable_tokens()->Assign(reading.tokens.begin(), reading.tokens.end());

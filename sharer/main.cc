@@ -2,6 +2,7 @@
 //
 //   qc2c-sharer --model DIR --listen unix:/run/qc2c/sharer.sock [--metrics 127.0.0.1:9101]
 #include <CLI/CLI.hpp>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -16,6 +17,7 @@
 #include "common/serving/daemon.h"
 #include "common/serving/language_model.h"
 #include "common/serving/sensitivity_file.h"
+#include "sharer/held_receiver.h"
 #include "sharer/service.h"
 
 namespace qc2c {
@@ -42,7 +44,17 @@ struct CodecFiles {
   std::vector<std::string> sensitivity;
   std::vector<std::string> calibration;
   std::vector<std::string> codebooks;
+  std::string receiver;
+  std::string fuser;
 };
+
+// Null without the flags.
+absl::StatusOr<std::shared_ptr<const HeldReceiver>> LoadReceiver(const CodecFiles& files,
+                                                                 const LanguageModel& sharer) {
+  if (files.receiver.empty()) return nullptr;
+  ASSIGN_OR_RETURN(HeldReceiver held, HeldReceiver::Load(files.receiver, files.fuser, sharer));
+  return std::make_shared<const HeldReceiver>(std::move(held));
+}
 
 absl::Status Run(const DaemonOptions& options, uint32_t chunk_bytes, const CodecFiles& files) {
   RETURN_IF_ERROR(PrepareProcess(options));
@@ -55,6 +67,8 @@ absl::Status Run(const DaemonOptions& options, uint32_t chunk_bytes, const Codec
                                          language_model.model.config().Layout()));
   ASSIGN_OR_RETURN(KltCodebooks codebooks,
                    KltCodebooks::Load(files.codebooks, language_model.model.fingerprint()));
+  ASSIGN_OR_RETURN(const std::shared_ptr<const HeldReceiver> receiver,
+                   LoadReceiver(files, language_model));
   const std::string weight_ids = IdsOf(weights);
   const std::string codebook_ids = codebooks.IdsText();
   Metrics registry;
@@ -62,7 +76,8 @@ absl::Status Run(const DaemonOptions& options, uint32_t chunk_bytes, const Codec
   SharerService service(language_model, metrics, options.Limits(), chunk_bytes,
                         {.weights = weights,
                          .calibrations = std::move(calibrations),
-                         .codebooks = std::move(codebooks)});
+                         .codebooks = std::move(codebooks),
+                         .receiver = receiver});
   return Serve(options, {.program = "qc2c-sharer",
                          .service = {v1::Sharer::service_full_name(), &service},
                          .metrics = registry,
@@ -72,7 +87,8 @@ absl::Status Run(const DaemonOptions& options, uint32_t chunk_bytes, const Codec
                                    {"dtype", options.dtype},
                                    {"codecs", SchemeNames()},
                                    {"weights", weight_ids.empty() ? "none" : weight_ids},
-                                   {"codebooks", codebook_ids}},
+                                   {"codebooks", codebook_ids},
+                                   {"held_bytes", std::to_string(receiver ? receiver->bytes : 0)}},
                          .stop_admitting = [&] { service.StopAdmitting(); },
                          .busy = [&] { return metrics.inflight.Value() > 0; }});
 }
@@ -97,6 +113,13 @@ int main(int argc, char** argv) {
   app.add_option(
       "--calibration", files.calibration,
       "A file of channel means for codecs with mean=calibrated (qc2c means); repeatable");
+  CLI::Option* const receiver = app.add_option(
+      "--receiver", files.receiver,
+      "Model folder of the receiver, for select=projected_norm and residual_norm; with --fuser");
+  CLI::Option* const fuser =
+      app.add_option("--fuser", files.fuser, "The receiver's fuser, with --receiver");
+  receiver->needs(fuser);
+  fuser->needs(receiver);
   qc2c::AddCodebookFlag(app, files.codebooks);
   return qc2c::RunProgram(app, argc, argv, [&] { return qc2c::Run(options, chunk_bytes, files); });
 }

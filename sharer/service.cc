@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
+#include "common/codec/selection.h"
 #include "common/rpc/byte_buffer.h"
 #include "common/rpc/metadata.h"
 #include "common/rpc/status.h"
@@ -24,6 +25,16 @@ constexpr char kTextCodec[] = "text";
 
 PartBytes Parts(const WireBytes& bytes) {
   return {bytes.payload, bytes.scales, bytes.indices, bytes.header};
+}
+
+void DescribeReceiver(const HeldReceiver& receiver, v1::ModelCard& card) {
+  for (const Selection selection : kAllSelections) {
+    if (NeedsReceiver(selection)) card.add_selections(static_cast<v1::Selection>(selection));
+  }
+  v1::HeldReceiver& held = *card.mutable_held_receiver();
+  held.set_model_fingerprint(receiver.model.fingerprint());
+  held.set_fuser_fingerprint(receiver.fuser.fingerprint());
+  held.set_bytes(receiver.bytes);
 }
 
 }  // namespace
@@ -68,7 +79,8 @@ SharerService::SharerService(const LanguageModel& language_model, Qc2cMetrics& m
     : language_model_(language_model),
       metrics_(metrics),
       chunk_bytes_(chunk_bytes),
-      files_{std::move(holdings.weights), std::move(holdings.codebooks)},
+      files_{std::move(holdings.weights), std::move(holdings.codebooks),
+             std::move(holdings.receiver)},
       share_engine_(language_model, metrics, limits, std::move(holdings.calibrations)),
       text_generator_(language_model, limits) {}
 
@@ -88,6 +100,7 @@ grpc::ServerUnaryReactor* SharerService::Describe(grpc::CallbackServerContext* c
     card->add_calibrations(means.id);
   }
   for (const uint64_t id : files_.codebooks.ids()) card->add_codebooks(id);
+  if (files_.receiver != nullptr) DescribeReceiver(*files_.receiver, *card);
   absl::Status status;
   if (request->with_tokenizer()) {
     absl::StatusOr<TextFiles> files = TextFiles::Load(language_model_.folder);

@@ -20,9 +20,10 @@ namespace qc2c {
 
 // What codecs name by an id and a sharer was given as files.
 struct CodecHoldings {
-  WeightsById weights;                     // what a budget may name
-  std::vector<ChannelMeans> calibrations;  // of the model's own layout
-  KltCodebooks codebooks;                  // of this sharer
+  WeightsById weights;                                     // what a budget may name
+  std::vector<ChannelMeans> calibrations;                  // of the model's own layout
+  KltCodebooks codebooks;                                  // of this sharer
+  std::shared_ptr<const HeldReceiver> receiver = nullptr;  // for selections that need one
 };
 
 class SharerService final

@@ -13,11 +13,13 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/hash.h"
 #include "common/base/status_macros.h"
+#include "common/codec/selection.h"
 #include "common/model/key_rotation.h"
 #include "common/model/model.h"
 #include "common/model/projection_biases.h"
 #include "common/wire/frame_codec.h"
 #include "sharer/calibrated_share.h"
+#include "sharer/token_scores.h"
 
 namespace qc2c {
 namespace {
@@ -98,6 +100,46 @@ absl::StatusOr<SharedCache> EncodeRow(const CalibratedRow& row) {
   return shared;
 }
 
+// The attention that some of the batch's codecs select by.
+ForwardOptions OptionsFor(const std::vector<ShareJob>& batch) {
+  ForwardOptions options;
+  const auto attends = [](const ShareJob& job) { return job.codec.window > 0; };
+  if (std::ranges::none_of(batch, attends)) return options;
+  for (const ShareJob& job : batch) options.attending_tokens.push_back(job.codec.window);
+  return options;
+}
+
+// [L, T] for the tokens that are asked for; undefined where the codec needs none.
+absl::StatusOr<at::Tensor> ScoresOfWanted(const ShareJob& job, const ForwardResult& prefill,
+                                          int64_t row) {
+  if (job.receiver != nullptr) {
+    return job.receiver->Scores(job.codec.selection, job.ids, prefill.cache, row);
+  }
+  if (job.codec.selection != Selection::kAttention) return at::Tensor();
+  const at::Tensor scores = AttentionScores(prefill.attention, row, job.num_tokens(), job.codec);
+  if (job.tokens.empty()) return scores;
+  return scores.index_select(1, at::tensor(job.tokens, at::kLong).to(scores.device()));
+}
+
+// The receiver that a selection asks. It reads the sharer's ids, which it does itself only where
+// both have one tokenizer and every token is wanted.
+absl::StatusOr<const HeldReceiver*> ReceiverFor(const v1::ShareRequest& request,
+                                                const CodecSpec& codec, const HeldFiles& files) {
+  if (!NeedsReceiver(codec.selection)) return nullptr;
+  const std::string select =
+      absl::StrCat("codec: select is ", std::string(SelectionName(codec.selection)));
+  if (files.receiver == nullptr) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        select,
+        ", for which a sharer must hold the receiver and its fuser: this one was started "
+        "without --receiver and --fuser"));
+  }
+  if (request.tokens().empty()) return files.receiver.get();
+  return absl::FailedPreconditionError(
+      absl::StrCat(select, ", but the receiver reads other tokens than the sharer: tokens has ",
+                   request.tokens_size(), " of ", request.ids_size(), " ids, expected all"));
+}
+
 }  // namespace
 
 absl::StatusOr<ShareJob> MakeShareJob(const LanguageModel& language_model, const HeldFiles& files,
@@ -121,6 +163,7 @@ absl::StatusOr<ShareJob> MakeShareJob(const LanguageModel& language_model, const
     }
     job.weights = &found->second;
   }
+  ASSIGN_OR_RETURN(job.receiver, ReceiverFor(request, job.codec, files));
   job.ids.assign(request.ids().begin(), request.ids().end());
   RETURN_IF_ERROR(CheckTokens(request));
   job.tokens.assign(request.tokens().begin(), request.tokens().end());
@@ -173,7 +216,8 @@ void ShareEngine::Share(std::vector<ShareJob> batch) {
   const TokenBatch tokens =
       Widened(TokenBatch::FromSequences(prompts, language_model_.model.options().device),
               language_model_.model.config().max_positions);
-  const absl::StatusOr<ForwardResult> prefill = language_model_.model.Forward(tokens, nullptr);
+  const absl::StatusOr<ForwardResult> prefill =
+      language_model_.model.Forward(tokens, nullptr, OptionsFor(batch));
   const uint64_t prefill_us = MicrosecondsSince(start);
   const auto finish = [&](ShareJob& job, absl::StatusOr<SharedCache> shared) {
     if (shared.ok()) {
@@ -198,7 +242,7 @@ void ShareEngine::Share(std::vector<ShareJob> batch) {
       at::Tensor tensors = CopyToCpu(job, prefill->cache, row);
       calibrated.push_back({&job, std::move(tensors), MicrosecondsSince(copy_start)});
     } else {
-      finish(job, Encode(job, prefill->cache, row));
+      finish(job, Encode(job, *prefill, row));
     }
   }
   // The transform is plain CPU code: a question a thread.
@@ -210,8 +254,9 @@ void ShareEngine::Share(std::vector<ShareJob> batch) {
                    });
 }
 
-absl::StatusOr<SharedCache> ShareEngine::Encode(const ShareJob& job, const KvCache& cache,
+absl::StatusOr<SharedCache> ShareEngine::Encode(const ShareJob& job, const ForwardResult& prefill,
                                                 int64_t row) {
+  const KvCache& cache = prefill.cache;
   const Clock::time_point start = Clock::now();
   SharedCache shared;
   const KvLayout layout = language_model_.model.config().Layout();
@@ -233,8 +278,10 @@ absl::StatusOr<SharedCache> ShareEngine::Encode(const ShareJob& job, const KvCac
     codec = std::move(plan.codec);
   }
   const std::vector<uint32_t> positions(job.tokens.begin(), job.tokens.end());
-  ASSIGN_OR_RETURN(KvFrame frame, EncodeCache(view, job.layers, codec,
-                                              {.facts = &facts_, .token_positions = positions}));
+  CodecContext context = {.facts = &facts_, .token_positions = positions};
+  ASSIGN_OR_RETURN(const at::Tensor scores, ScoresOfWanted(job, prefill, row));
+  if (scores.defined()) context.token_scores = {scores.data_ptr<float>(), scores.size(1)};
+  ASSIGN_OR_RETURN(KvFrame frame, EncodeCache(view, job.layers, codec, context));
   frame.model_fingerprint = language_model_.model.fingerprint();
   ASSIGN_OR_RETURN(shared.messages, WriteFrame(frame, job.chunk_bytes));
   shared.num_kept = frame.num_kept();

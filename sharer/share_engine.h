@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <memory>
 #include <string>
 #include <thread>
 #include <vector>
@@ -19,6 +20,7 @@
 #include "common/serving/job.h"
 #include "common/serving/language_model.h"
 #include "qc2c/v1/sharer.pb.h"
+#include "sharer/held_receiver.h"
 
 namespace qc2c {
 
@@ -36,6 +38,7 @@ using WeightsById = std::map<uint64_t, TensorWeights>;
 struct HeldFiles {
   WeightsById weights;
   KltCodebooks codebooks;
+  std::shared_ptr<const HeldReceiver> receiver;  // for the selections that need one; or null
 };
 
 struct ShareJob {
@@ -44,6 +47,7 @@ struct ShareJob {
   CodecSpec codec;
   const TensorWeights* weights = nullptr;  // of the codec's budget; null: all alike
   const KltCodebook* codebook = nullptr;   // of the scheme klt
+  const HeldReceiver* receiver = nullptr;  // of a selection that needs one
   KvLayerSet layers;
   uint32_t chunk_bytes = 0;
   std::function<bool()> cancelled;  // polled between stages
@@ -57,8 +61,9 @@ struct ShareJob {
 
 // Turns a request into a job without its callbacks. INVALID_ARGUMENT or FAILED_PRECONDITION naming
 // the field: ids empty, outside the vocabulary or beyond the context, tokens or layers not
-// ascending or not there, codec, chunk_bytes, another model, weights or a codebook that are not in
-// `files` (which outlives the job), or a codebook that the prompt or the layers do not fit.
+// ascending or not there, codec, chunk_bytes, another model, weights, a codebook or a receiver that
+// are not in `files` (which outlives the job), or a codebook that the prompt or the layers do not
+// fit.
 absl::StatusOr<ShareJob> MakeShareJob(const LanguageModel& language_model, const HeldFiles& files,
                                       const v1::ShareRequest& request,
                                       uint32_t default_chunk_bytes);
@@ -80,7 +85,8 @@ class ShareEngine {
  private:
   void Work();
   void Share(std::vector<ShareJob> batch);
-  absl::StatusOr<SharedCache> Encode(const ShareJob& job, const KvCache& cache, int64_t row);
+  absl::StatusOr<SharedCache> Encode(const ShareJob& job, const ForwardResult& prefill,
+                                     int64_t row);
 
   const LanguageModel& language_model_;
   const ModelFacts facts_;

@@ -13,7 +13,8 @@
 //   scale = 0:   qmax * MinNormalScale(type)
 // Rounding to the nearest code costs scale / 2. The quotient's and the product's own rounding cost
 // at most qmax * 2^-24 scales each. Clamping adds nothing: a stored scale is below amax / qmax by
-// at most (2^-p + 2^-24) * scale, p being the bits of its significand (fp16 11, bf16 8, fp32 24),
+// at most (2^-p + 2^-24) * scale, p being the bits of its significand (fp16 and two levels 11,
+// bf16 8, fp32 24),
 // so a clamped value misses by at most qmax * (2^-p + 2^-24) scales, and 127 * (2^-8 + 2^-24) <
 // 1/2.
 #pragma once

@@ -29,11 +29,21 @@ struct ModelFacts {
   std::vector<ChannelMeans> calibrations;
 };
 
+// Scores of a cache's tokens that whoever made it knows: for the selections whose scores are not in
+// the cache itself (selection.h). In the cache's own memory; finite, not negative.
+struct TokenScores {
+  const float* data = nullptr;  // [L, T], T without gaps
+  int64_t layer_stride = 0;
+
+  const float* Layer(int32_t layer) const { return data + layer * layer_stride; }
+};
+
 // For one cache. Borrows everything.
 struct CodecContext {
   const ModelFacts* facts = nullptr;
   // The position in its prompt of each token of the cache, sent or not; empty: 0 .. T - 1.
   std::span<const uint32_t> token_positions;
+  TokenScores token_scores = {};  // encoding with a selection that HasGivenScores
 };
 
 }  // namespace qc2c

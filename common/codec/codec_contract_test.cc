@@ -30,6 +30,12 @@ const std::string kQuantized[] = {
     "int4,axis=per_channel",
     "int4,axis=group,group=8",
     "int8,axis=group,group=64,scale=bf16",
+    "int8,axis=group,group=16,scale=two_level",
+    "int4,axis=group,group=8,scale=two_level",
+    "int2_lloyd,axis=group,group=8,scale=two_level",
+    "int2,axis=group,scale=two_level",
+    "binary,axis=group,group=8,scale=two_level",
+    "nf4,axis=group,group=64,scale=two_level",
     "int4,axis=group_tokens,group=8",
     "int2,axis=group_tokens,group=16,scale=bf16",
     "int2_lloyd,axis=group_tokens,group=8,scale=fp32",
@@ -101,7 +107,8 @@ TEST_P(CodecContractTest, ErrsWithinTheBoundOfItsScale) {
             for (int d = 0; d < shape.layout.head_dim; ++d, ++i) {
               const size_t index = ScaleIndex(frame->codec.scaling(), t, h, d,
                                               shape.layout.num_kv_heads, shape.layout.head_dim);
-              const float scale = LoadScale(frame->Scales(block), index, frame->codec.scale_type);
+              const float scale = LoadScale(frame->Scales(block), index, frame->codec.scaling(),
+                                            shape.layout.head_dim);
               ASSERT_LE(std::abs(after[i] - before[i]),
                         SchemeErrorBound(frame->codec, before[i], scale))
                   << codec << " at " << i;

@@ -35,7 +35,8 @@ enum class Axis : uint8_t {
   kGroupTokens = 6,
 };
 
-enum class ScaleType : uint8_t { kNone = 0, kFp16 = 1, kBf16 = 2, kFp32 = 3 };
+// kTwoLevel, of Axis::kGroup alone: a byte a group under an fp16 a row (scale_rule.h).
+enum class ScaleType : uint8_t { kNone = 0, kFp16 = 1, kBf16 = 2, kFp32 = 3, kTwoLevel = 4 };
 
 enum class Selection : uint8_t {
   kAll = 1,
@@ -46,6 +47,9 @@ enum class Selection : uint8_t {
   kStrided = 6,
   kRandom = 7,
   kSinks = 8,
+  kAttention = 9,
+  kProjectedNorm = 10,
+  kResidualNorm = 11,
 };
 
 // Whether all layers send the same tokens, or each those of its own largest scores.
@@ -68,10 +72,20 @@ enum class Hadamard : uint8_t { kOff = 0, kKeys = 1, kValues = 2, kBoth = 3 };
 // (zero_point.h).
 enum class ZeroPoint : uint8_t { kNone = 0, kMidpoint = 1 };
 
-// Bytes of one stored scale.
+// Bytes of one stored scale; of kTwoLevel a group's, beside kRowScaleBytes of each row.
 constexpr int ScaleBytes(ScaleType type) {
-  return type == ScaleType::kNone ? 0 : type == ScaleType::kFp32 ? 4 : 2;
+  switch (type) {
+    case ScaleType::kNone:
+      return 0;
+    case ScaleType::kTwoLevel:
+      return 1;
+    case ScaleType::kFp32:
+      return 4;
+    default:
+      return 2;
+  }
 }
+inline constexpr int kRowScaleBytes = 2;
 
 // Which values of a block share a scale, and how it is stored.
 struct Scaling {
@@ -127,6 +141,14 @@ constexpr uint64_t NumScales(const Scaling& scaling, uint64_t num_kept, uint64_t
 constexpr uint64_t ScalesBefore(const Scaling& scaling, uint64_t token, uint64_t num_heads,
                                 uint64_t head_dim) {
   return token == 0 ? 0 : NumScales(scaling, token, num_heads, head_dim);
+}
+
+// Bytes of those scales. With kTwoLevel each row is its fp16, then its groups' bytes.
+constexpr uint64_t ScaleBytesBefore(const Scaling& scaling, uint64_t token, uint64_t num_heads,
+                                    uint64_t head_dim) {
+  const uint64_t rows = scaling.type == ScaleType::kTwoLevel ? token * num_heads : 0;
+  return ScalesBefore(scaling, token, num_heads, head_dim) * ScaleBytes(scaling.type) +
+         rows * kRowScaleBytes;
 }
 
 // Index of the scale of value d of row (token, head).

@@ -39,6 +39,8 @@ std::string_view ScaleTypeName(ScaleType type) {
       return "bf16";
     case ScaleType::kFp32:
       return "fp32";
+    case ScaleType::kTwoLevel:
+      return "two_level";
   }
   return "unknown";
 }
@@ -61,6 +63,12 @@ std::string_view SelectionName(Selection selection) {
       return "random";
     case Selection::kSinks:
       return "sinks";
+    case Selection::kAttention:
+      return "attention";
+    case Selection::kProjectedNorm:
+      return "projected_norm";
+    case Selection::kResidualNorm:
+      return "residual_norm";
   }
   return "unknown";
 }

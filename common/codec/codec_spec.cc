@@ -105,6 +105,8 @@ absl::Status ParseItem(std::string_view key, std::string_view value, CodecSpec& 
   if (key == "keep_tokens_min") return ParseCount(key, value, spec.keep_tokens_min);
   if (key == "sinks") return ParseCount(key, value, spec.sinks);
   if (key == "seed") return ParseNumber(key, value, "a whole number below 2^32", spec.seed);
+  if (key == "window") return ParseCount(key, value, spec.window);
+  if (key == "pool") return ParseCount(key, value, spec.pool);
   if (key == "indices") {
     return ParseName(key, value, kAllIndexSets, IndexSetsName, spec.index_sets);
   }
@@ -114,11 +116,12 @@ absl::Status ParseItem(std::string_view key, std::string_view value, CodecSpec& 
   if (key == "keys") return ParseLayers(key, value, lists.keys);
   if (key == "values") return ParseLayers(key, value, lists.values);
   if (IsTreatmentKey(key)) return ParseTreatment(key, value, spec.treatment);
-  return absl::InvalidArgumentError(absl::StrCat(
-      "codec: unknown key '", std::string(key),
-      "': expected axis, group, scale, select, keep_ratio, keep_tokens, "
-      "keep_tokens_min, sinks, seed, indices, entropy, keys, values, budget_bytes, weights, ",
-      kTreatmentKeys));
+  return absl::InvalidArgumentError(
+      absl::StrCat("codec: unknown key '", std::string(key),
+                   "': expected axis, group, scale, select, keep_ratio, keep_tokens, "
+                   "keep_tokens_min, sinks, seed, window, pool, indices, entropy, keys, values, "
+                   "budget_bytes, weights, ",
+                   kTreatmentKeys));
 }
 
 absl::Status ValidateScale(const CodecSpec& spec, const SchemeCoder& coder) {
@@ -137,7 +140,15 @@ absl::Status ValidateScale(const CodecSpec& spec, const SchemeCoder& coder) {
     return Unexpected("scale", ScaleTypeName(spec.scale_type),
                       NamesOf(kAllScaleTypes, ScaleTypeName));
   }
-  return absl::OkStatus();
+  if (spec.scale_type != ScaleType::kTwoLevel) return absl::OkStatus();
+  if (spec.axis != Axis::kGroup) {
+    return Unexpected(
+        "scale", ScaleTypeName(spec.scale_type),
+        absl::StrCat("fp16, bf16 or fp32, as axis is ", std::string(AxisName(spec.axis))));
+  }
+  if (spec.treatment.zero_point == ZeroPoint::kNone) return absl::OkStatus();
+  return Unexpected("zero_point", ZeroPointName(spec.treatment.zero_point),
+                    "none, as scale is two_level");
 }
 
 // Refuses the value of a key that belongs to another choice of `owner`.
@@ -164,6 +175,12 @@ absl::Status ValidateBudget(const CodecSpec& spec) {
     return absl::InvalidArgumentError(
         absl::StrCat("codec: budget_bytes and ", key, " exclude each other"));
   };
+  // The allocator reads the cache alone.
+  if (HasGivenScores(spec.selection)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("codec: budget_bytes and select=", std::string(SelectionName(spec.selection)),
+                     " exclude each other"));
+  }
   if (spec.keep.has_value()) {
     return refuse(std::holds_alternative<float>(*spec.keep) ? "keep_ratio" : "keep_tokens");
   }
@@ -203,6 +220,21 @@ absl::Status ValidateKeep(const CodecSpec& spec) {
   return Unexpected("keep_tokens", "0", kAtLeastOne);
 }
 
+absl::Status ValidateAttention(const CodecSpec& spec) {
+  if (spec.selection != Selection::kAttention) {
+    const std::string_view name = SelectionName(spec.selection);
+    RETURN_IF_ERROR(OnlyWith("window", spec.window, "select", name));
+    return OnlyWith("pool", spec.pool, "select", name);
+  }
+  if (spec.window < 1 || spec.window > CodecSpec::kMaxWindow) {
+    return Unexpected("window", absl::StrCat(spec.window),
+                      absl::StrCat("1 to ", CodecSpec::kMaxWindow));
+  }
+  if (spec.pool % 2 == 1 && spec.pool <= CodecSpec::kMaxPool) return absl::OkStatus();
+  return Unexpected("pool", absl::StrCat(spec.pool),
+                    absl::StrCat("an odd number of 1 to ", CodecSpec::kMaxPool));
+}
+
 absl::Status ValidateSelection(const CodecSpec& spec) {
   const std::string_view name = SelectionName(spec.selection);
   if (std::ranges::find(kAllSelections, spec.selection) == std::end(kAllSelections)) {
@@ -213,6 +245,7 @@ absl::Status ValidateSelection(const CodecSpec& spec) {
   } else if (spec.sinks == 0) {
     return Unexpected("sinks", "0", kAtLeastOne);
   }
+  RETURN_IF_ERROR(ValidateAttention(spec));
   if (spec.selection == Selection::kRandom) return absl::OkStatus();
   return OnlyWith("seed", spec.seed, "select", name);
 }
@@ -252,6 +285,12 @@ void AppendSelection(const CodecSpec& spec, std::string& text) {
     absl::StrAppend(&text, ",sinks=", spec.sinks);
   }
   if (spec.seed != 0) absl::StrAppend(&text, ",seed=", spec.seed);
+  if (spec.window != 0 && spec.window != CodecSpec::kDefaultWindow) {
+    absl::StrAppend(&text, ",window=", spec.window);
+  }
+  if (spec.pool != 0 && spec.pool != CodecSpec::kDefaultPool) {
+    absl::StrAppend(&text, ",pool=", spec.pool);
+  }
   if (has_budget) return;
   if (spec.index_sets != IndexSets::kOne) {
     absl::StrAppend(&text, ",indices=", std::string(IndexSetsName(spec.index_sets)));
@@ -309,6 +348,10 @@ absl::StatusOr<CodecSpec> CodecSpec::Parse(std::string_view text) {
   }
   if (HasGroups(spec.axis) && spec.group_size == 0) spec.group_size = kDefaultGroupSize;
   if (spec.selection == Selection::kSinks && spec.sinks == 0) spec.sinks = kDefaultSinks;
+  if (spec.selection == Selection::kAttention) {
+    if (spec.window == 0) spec.window = kDefaultWindow;
+    if (spec.pool == 0) spec.pool = kDefaultPool;
+  }
   if (spec.budget_bytes != 0 && std::ranges::find(seen, "select") == seen.end()) {
     spec.selection = Selection::kValueNorm;
   }

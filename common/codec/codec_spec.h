@@ -17,11 +17,13 @@ namespace qc2c {
 
 inline constexpr Axis kAllAxes[] = {Axis::kPerToken,   Axis::kPerHead, Axis::kPerLayer,
                                     Axis::kPerChannel, Axis::kGroup,   Axis::kGroupTokens};
-inline constexpr ScaleType kAllScaleTypes[] = {ScaleType::kFp16, ScaleType::kBf16,
-                                               ScaleType::kFp32};
+inline constexpr ScaleType kAllScaleTypes[] = {ScaleType::kFp16, ScaleType::kBf16, ScaleType::kFp32,
+                                               ScaleType::kTwoLevel};
 inline constexpr Selection kAllSelections[] = {
-    Selection::kAll,    Selection::kFront, Selection::kBack,    Selection::kStrided,
-    Selection::kRandom, Selection::kSinks, Selection::kKeyNorm, Selection::kValueNorm,
+    Selection::kAll,           Selection::kFront,        Selection::kBack,
+    Selection::kStrided,       Selection::kRandom,       Selection::kSinks,
+    Selection::kKeyNorm,       Selection::kValueNorm,    Selection::kAttention,
+    Selection::kProjectedNorm, Selection::kResidualNorm,
 };
 
 inline constexpr IndexSets kAllIndexSets[] = {IndexSets::kOne, IndexSets::kPerLayer};
@@ -53,13 +55,15 @@ struct KltChoice {
 struct CodecSpec {
   Scheme scheme = Scheme::kInt8;
   Axis axis = Axis::kPerToken;              // kNone for the float schemes
-  ScaleType scale_type = ScaleType::kFp16;  // kNone for the float schemes
+  ScaleType scale_type = ScaleType::kFp16;  // kNone for the float schemes; kTwoLevel with kGroup
   uint32_t group_size = 0;                  // G for kGroup, kGroupTokens: 8, 16, 32 or 64; else 0
   Selection selection = Selection::kAll;
   std::optional<Keep> keep;      // absent for kAll, present for the others
   uint32_t keep_tokens_min = 0;  // beside a ratio: at least so many tokens; 0: no such wish
   uint32_t sinks = 0;            // for kSinks: tokens of the front, at least 1; else 0
   uint32_t seed = 0;             // for kRandom; else 0
+  uint32_t window = 0;  // for kAttention: how many of the last tokens attend, at least 1; else 0
+  uint32_t pool = 0;    // for kAttention: an odd number of neighbours that share; else 0
   IndexSets index_sets = IndexSets::kOne;  // kPerLayer for a selection by scores alone, no budget
   Entropy entropy = Entropy::kNone;        // kRans not for the float schemes
   PrecisionSchedule schedule;              // tensors whose precision is another
@@ -73,13 +77,18 @@ struct CodecSpec {
 
   static constexpr uint32_t kDefaultGroupSize = 32;
   static constexpr uint32_t kDefaultSinks = 4;
+  static constexpr uint32_t kDefaultWindow = 8;
+  static constexpr uint32_t kMaxWindow = 1024;
+  static constexpr uint32_t kDefaultPool = 5;
+  static constexpr uint32_t kMaxPool = 63;
 
   static CodecSpec Klt(const KltChoice& choice);
   // "SCHEME[,key=value]...": keys axis, group, scale, select, keep_ratio, keep_tokens,
-  // keep_tokens_min, sinks, seed, indices, entropy, keys, values, budget_bytes, weights and those
-  // of treatment_spec.h, as on the command line. Defaults: axis per_token, group 32, scale fp16,
-  // select all, sinks 4, seed 0, indices one, entropy none. Of klt: codebook (16 hexadecimal
-  // digits), level, budget_bytes. INVALID_ARGUMENT naming the key, the value and what was expected.
+  // keep_tokens_min, sinks, seed, window, pool, indices, entropy, keys, values, budget_bytes,
+  // weights and those of treatment_spec.h, as on the command line. Defaults: axis per_token, group
+  // 32, scale fp16, select all, sinks 4, seed 0, window 8, pool 5, indices one, entropy none. Of
+  // klt: codebook (16 hexadecimal digits), level, budget_bytes. INVALID_ARGUMENT naming the key,
+  // the value and what was expected.
   static absl::StatusOr<CodecSpec> Parse(std::string_view text);
   // The canonical text: Parse(ToString()) gives the same spec; equal specs give equal texts.
   std::string ToString() const;
@@ -90,9 +99,11 @@ struct CodecSpec {
   // all: so many it may be. REQUIRES: valid.
   uint32_t NumKept(uint32_t num_tokens) const;
   Scaling scaling() const { return {axis, scale_type, group_size}; }
-  // Whether scales have zero points beside them: not for a tensor without scales.
+  // Whether scales have zero points beside them: not for a tensor without scales or with those of
+  // two levels.
   bool HasZeroPoints() const {
-    return treatment.zero_point != ZeroPoint::kNone && axis != Axis::kNone;
+    return treatment.zero_point != ZeroPoint::kNone && axis != Axis::kNone &&
+           scale_type != ScaleType::kTwoLevel;
   }
   Precision precision() const { return {scheme, axis, scale_type, group_size}; }
   // This codec with another precision and no schedule.

@@ -71,6 +71,21 @@ TEST(CodecSpecTest, ReadsAndNamesTheKeysOfOneChoice) {
   EXPECT_THAT(ErrorOf("int8,group=32"),
               HasSubstr("group is '32': expected none, as axis is per_token"));
   EXPECT_THAT(ErrorOf("int8,select=sinks,keep_tokens=9,sinks=0"), HasSubstr("sinks is '0'"));
+  EXPECT_EQ(CodecSpec::Parse("int8,select=attention,keep_tokens=9").value().window, 8u);
+  EXPECT_EQ(CodecSpec::Parse("int8,select=attention,keep_tokens=9").value().pool, 5u);
+  EXPECT_THAT(ErrorOf("int8,select=back,keep_tokens=9,window=2"),
+              HasSubstr("window is '2': expected none, as select is back"));
+  EXPECT_THAT(ErrorOf("int8,select=attention,keep_tokens=9,window=1025"),
+              HasSubstr("window is '1025': expected 1 to 1024"));
+  EXPECT_THAT(ErrorOf("int8,select=attention,keep_tokens=9,pool=4"),
+              HasSubstr("pool is '4': expected an odd number of 1 to 63"));
+  EXPECT_THAT(ErrorOf("int8,select=attention,budget_bytes=99"),
+              HasSubstr("budget_bytes and select=attention exclude each other"));
+  EXPECT_THAT(ErrorOf("int8,scale=two_level"),
+              HasSubstr("scale is 'two_level': expected fp16, bf16 or fp32, as axis is per_token"));
+  EXPECT_THAT(ErrorOf("int4,keys=0:int8:two_level"), HasSubstr("scale is 'two_level'"));
+  EXPECT_THAT(ErrorOf("int4,axis=group,scale=two_level,zero_point=midpoint"),
+              HasSubstr("zero_point is 'midpoint': expected none, as scale is two_level"));
   EXPECT_THAT(ErrorOf("int8,select=back,indices=per_layer,keep_tokens=9"),
               HasSubstr("indices is 'per_layer': expected one, as select is back"));
   EXPECT_THAT(ErrorOf("int8,select=key_norm,indices=all,keep_tokens=9"),
@@ -130,7 +145,9 @@ TEST(CodecSpecTest, PrintsTheShortestTextThatReadsBackTheSame) {
                                     ",select=strided,keep_ratio=0.5,keep_tokens_min=12",
                                     ",select=random,seed=7,keep_tokens=4",
                                     ",select=sinks,sinks=2,keep_tokens=40",
-                                    ",select=key_norm,indices=per_layer,keep_tokens=4"};
+                                    ",select=key_norm,indices=per_layer,keep_tokens=4",
+                                    ",select=attention,keep_ratio=0.5",
+                                    ",select=attention,window=3,pool=1,keep_tokens=4"};
   std::vector<std::string> heads;
   for (const RegisteredScheme& known : AllSchemes()) {
     const std::string name(known.coder->name());

@@ -15,7 +15,8 @@
 namespace qc2c {
 
 absl::StatusOr<KvFrame> EncodeOnCuda(const KvCacheView& cache, const KvLayerSet& layers,
-                                     const CodecSpec& codec, const Treatment& treatment);
+                                     const CodecSpec& codec, const Treatment& treatment,
+                                     const TokenScores& scores);
 absl::Status DecodeOnCuda(const KvFrame& frame, const KvCacheView& out, const Treatment& treatment);
 
 // A cache in GPU memory as one in CPU memory; `view` points into `planes`.

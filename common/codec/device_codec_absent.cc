@@ -11,7 +11,7 @@ absl::Status BuiltWithoutCuda() {
 }  // namespace
 
 absl::StatusOr<KvFrame> EncodeOnCuda(const KvCacheView&, const KvLayerSet&, const CodecSpec&,
-                                     const Treatment&) {
+                                     const Treatment&, const TokenScores&) {
   return BuiltWithoutCuda();
 }
 

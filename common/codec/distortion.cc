@@ -46,8 +46,7 @@ std::vector<double> DistortionTable::TokenErrors(size_t i, size_t p,
   const CodecSpec& precision = precisions_[p];
   const SchemeCoder& coder = *FindScheme(precision.scheme);
   std::vector<uint8_t> codes(num_kept * heads * coder.RowBytes(head_dim));
-  std::vector<uint8_t> scales(NumScales(precision.scaling(), num_kept, heads, head_dim) *
-                              ScaleBytes(precision.scale_type));
+  std::vector<uint8_t> scales(ScaleBytesBefore(precision.scaling(), num_kept, heads, head_dim));
   std::vector<double> errors(num_kept, std::numeric_limits<double>::infinity());
   if (coder.EncodeBlock(rows, precision.scaling(), codes, scales) != 0) return errors;
   std::vector<float> decoded(num_kept * heads * head_dim);

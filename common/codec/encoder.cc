@@ -16,13 +16,14 @@ namespace qc2c {
 namespace {
 
 absl::StatusOr<KvFrame> EncodeOnCpu(const KvCacheView& cache, const KvLayerSet& layers,
-                                    const CodecSpec& codec, const Treatment& treatment) {
+                                    const CodecSpec& codec, const Treatment& treatment,
+                                    const TokenScores& scores) {
   KvFrame frame;
   frame.layout = cache.layout;
   frame.codec = codec;
   frame.num_tokens = static_cast<uint32_t>(cache.num_tokens);
   frame.layers = layers;
-  ASSIGN_OR_RETURN(frame.positions, SelectTokens(cache, layers, codec));
+  ASSIGN_OR_RETURN(frame.positions, SelectTokens(cache, layers, codec, scores));
   RETURN_IF_ERROR(LayOutBlocks(frame));
   const MutableByteSpan data(frame.data);
   TreatedBlock treated(treatment, frame.layout, frame.num_kept());
@@ -67,8 +68,14 @@ absl::StatusOr<KvFrame> EncodeCache(const KvCacheView& cache, const KvLayerSet& 
   ASSIGN_OR_RETURN(const Treatment treatment,
                    Treatment::Create(codec.treatment, cache.layout, cache.num_tokens,
                                      /*tokens=*/{}, context));
-  return cache.device == DeviceType::kCuda ? EncodeOnCuda(cache, sent, codec, treatment)
-                                           : EncodeOnCpu(cache, sent, codec, treatment);
+  const TokenScores& scores = context.token_scores;
+  if (HasGivenScores(codec.selection) && scores.data == nullptr) {
+    return absl::FailedPreconditionError(absl::StrCat("codec: select is ",
+                                                      std::string(SelectionName(codec.selection)),
+                                                      ", whose scores are not known here"));
+  }
+  return cache.device == DeviceType::kCuda ? EncodeOnCuda(cache, sent, codec, treatment, scores)
+                                           : EncodeOnCpu(cache, sent, codec, treatment, scores);
 }
 
 }  // namespace qc2c

@@ -84,13 +84,14 @@ Regions PlaceRegions(const KvFrame& frame, std::span<const CudaBlockGroup> group
 class Encoding {
  public:
   Encoding(const KvCacheView& cache, KvFrame& frame, const Treatment& treatment,
-           CudaWorkspace& workspace)
+           const TokenScores& scores, CudaWorkspace& workspace)
       : cache_(cache),
         frame_(frame),
+        scores_(scores),
         workspace_(workspace),
         scored_(NeedsScores(frame.codec.selection)
-                    ? ScoredTensors(frame.codec, frame.layout, frame.layers)
-                    : std::vector<KvTensorId>()),
+                    ? ScoredLayers(frame.codec, frame.layout, frame.layers)
+                    : std::vector<int32_t>()),
         groups_(GroupBlocks(frame)),
         table_(BlockTable(frame, groups_, cache)),
         plan_(treatment, frame, groups_),
@@ -136,7 +137,7 @@ class Encoding {
 
   // Fills [table, faults) at `upload`.
   void WriteTables(uint8_t* upload) const {
-    const std::vector<CudaBlock> scored = PlaneTable(scored_, cache_);
+    const std::vector<CudaBlock> scored = ScoredTable();
     std::vector<CudaBlock> table = table_;
     table.insert(table.end(), scored.begin(), scored.end());
     std::memcpy(upload, table.data(), table.size() * sizeof(CudaBlock));
@@ -145,6 +146,20 @@ class Encoding {
       std::memcpy(upload + regions_.given, frame_.positions.data(),
                   frame_.positions.size() * sizeof(uint32_t));
     }
+  }
+
+  bool has_given_scores() const { return HasGivenScores(frame_.codec.selection); }
+
+  // Where each scored layer's scores are, or the planes that they are found in.
+  std::vector<CudaBlock> ScoredTable() const {
+    std::vector<CudaBlock> table;
+    if (!scored_.empty() && !has_given_scores()) {
+      return PlaneTable(ScoredTensors(frame_.codec, frame_.layout, frame_.layers), cache_);
+    }
+    for (const int32_t layer : scored_) {
+      table.push_back({.plane = const_cast<float*>(scores_.Layer(layer))});
+    }
+    return table;
   }
 
   absl::Status QueueSelection() const {
@@ -157,11 +172,12 @@ class Encoding {
         .dtype = cache_.dtype,
         .num_kept = frame_.num_kept(),
         .index_sets = frame_.codec.index_sets,
+        .source = has_given_scores() ? CudaScoring::Source::kGiven : CudaScoring::Source::kNorms,
         .layer_means = DeviceArray<float>(regions_.layer_means),
         .scores = DeviceArray<float>(regions_.scores),
         .faults = DeviceArray<uint32_t>(regions_.score_faults),
         .positions = DeviceArray<uint32_t>(regions_.positions)};
-    return CudaStatus(LaunchSelectByNorm(scoring, Stream()), "SelectByNorm");
+    return CudaStatus(LaunchSelectByScore(scoring, Stream()), "SelectByScore");
   }
 
   // The launches follow one another on the stream, so that they can share row_totals.
@@ -219,13 +235,27 @@ class Encoding {
     return FaultStatus(faults, tensor, rows, codec);
   }
 
+  absl::Status DescribeScores(BlockFaults faults, int32_t layer) const {
+    if (faults == 0) return absl::OkStatus();
+    std::vector<float> host(frame_.num_tokens);
+    RETURN_IF_ERROR(Copy(host.data(), scores_.Layer(layer), host.size() * sizeof(float),
+                         cudaMemcpyDeviceToHost));
+    RETURN_IF_ERROR(workspace_.stream.Synchronize());
+    return CheckGivenScores(host, layer);
+  }
+
   absl::Status CheckFaults() const {
     std::vector<uint32_t> every(scored_.empty() ? 0 : frame_.num_tokens);
     std::iota(every.begin(), every.end(), 0);
     for (size_t i = 0; i < scored_.size(); ++i) {
       BlockFaults faults;
       std::memcpy(&faults, Result(regions_.score_faults) + i * sizeof(faults), sizeof(faults));
-      RETURN_IF_ERROR(Describe(faults, scored_[i], every, frame_.codec));
+      if (has_given_scores()) {
+        RETURN_IF_ERROR(DescribeScores(faults, scored_[i]));
+      } else {
+        RETURN_IF_ERROR(Describe(faults, {scored_[i], ScoredHalf(frame_.codec.selection)}, every,
+                                 frame_.codec));
+      }
     }
     return CheckBlockFaults();
   }
@@ -267,8 +297,9 @@ class Encoding {
 
   const KvCacheView& cache_;
   KvFrame& frame_;
+  const TokenScores& scores_;
   CudaWorkspace& workspace_;
-  const std::vector<KvTensorId> scored_;  // empty without a selection by norm
+  const std::vector<int32_t> scored_;  // layers; empty without a selection by scores
   const std::vector<CudaBlockGroup> groups_;
   const std::vector<CudaBlock> table_;
   const CudaTreatmentPlan plan_;
@@ -278,7 +309,8 @@ class Encoding {
 }  // namespace
 
 absl::StatusOr<KvFrame> EncodeOnCuda(const KvCacheView& cache, const KvLayerSet& layers,
-                                     const CodecSpec& codec, const Treatment& treatment) {
+                                     const CodecSpec& codec, const Treatment& treatment,
+                                     const TokenScores& scores) {
   const KvTensorId first = layers.Tensors().front();
   ASSIGN_OR_RETURN(const int gpu, CudaDeviceOf(cache.Plane(first.layer, first.half).data));
   ASSIGN_OR_RETURN(const CudaDeviceGuard guard, CudaDeviceGuard::Create(gpu));
@@ -293,7 +325,7 @@ absl::StatusOr<KvFrame> EncodeOnCuda(const KvCacheView& cache, const KvLayerSet&
   // Of a selection by scores only the number is known yet.
   frame.positions.resize(frame.num_index_sets() * num_kept);
   RETURN_IF_ERROR(LayOutBlocks(frame));
-  RETURN_IF_ERROR(Encoding(cache, frame, treatment, *workspace.operator->()).Run());
+  RETURN_IF_ERROR(Encoding(cache, frame, treatment, scores, *workspace.operator->()).Run());
   return frame;
 }
 

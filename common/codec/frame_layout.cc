@@ -75,7 +75,8 @@ absl::Status CheckSection(const KvBlock& block, std::string_view section, size_t
   return absl::OkStatus();
 }
 
-absl::Status CheckScales(const KvFrame& frame, const KvBlock& block, ScaleType type) {
+absl::Status CheckScales(const KvFrame& frame, const KvBlock& block, const CodecSpec& own) {
+  const ScaleType type = own.scale_type;
   if (type == ScaleType::kNone) return absl::OkStatus();
   const ByteSpan zero_points = frame.ZeroPoints(block);
   for (size_t i = 0; i < zero_points.size() / ScaleBytes(type); ++i) {
@@ -86,8 +87,10 @@ absl::Status CheckScales(const KvFrame& frame, const KvBlock& block, ScaleType t
                                                    ": expected a finite number"));
   }
   const ByteSpan scales = frame.Scales(block);
-  for (size_t i = 0; i < scales.size() / ScaleBytes(type); ++i) {
-    const float scale = LoadScale(scales, i, type);
+  const uint64_t num_scales =
+      NumScales(own.scaling(), frame.num_kept(), frame.layout.num_kv_heads, frame.layout.head_dim);
+  for (size_t i = 0; i < num_scales; ++i) {
+    const float scale = LoadScale(scales, i, own.scaling(), frame.layout.head_dim);
     if (std::isfinite(scale) && !std::signbit(scale)) continue;
     return absl::InvalidArgumentError(absl::StrCat("frame block ", BlockText(block), " has scale ",
                                                    i, " of ", scale,
@@ -116,7 +119,7 @@ absl::Status CheckBlocks(const KvFrame& frame) {
                                  bytes.scales, frame.data.size()));
     RETURN_IF_ERROR(CheckSection(block, "zero points", block.zero_points_offset,
                                  block.zero_points_bytes, bytes.zero_points, frame.data.size()));
-    RETURN_IF_ERROR(CheckScales(frame, block, own.scale_type));
+    RETURN_IF_ERROR(CheckScales(frame, block, own));
   }
   return absl::OkStatus();
 }
@@ -133,8 +136,7 @@ absl::StatusOr<BlockBytes> BytesOfBlock(const CodecSpec& codec, const KvLayout& 
         absl::StrCat("num_kept is ", num_kept, ": expected at most ", KvLayout::kMaxTokens));
   }
   const uint64_t heads = static_cast<uint64_t>(layout.num_kv_heads);
-  const size_t scales =
-      NumScales(codec.scaling(), num_kept, heads, layout.head_dim) * ScaleBytes(codec.scale_type);
+  const size_t scales = ScaleBytesBefore(codec.scaling(), num_kept, heads, layout.head_dim);
   return BlockBytes{.codes = num_kept * heads * coder->RowBytes(layout.head_dim),
                     .scales = scales,
                     .zero_points = codec.HasZeroPoints() ? scales : 0};

@@ -11,6 +11,14 @@
 // overflows its type, or whose largest level would decode to infinity, or a sum that overflows is a
 // fault: nothing saturates.
 //
+// Scales of two levels (ScaleType::kTwoLevel) have one fp16 a row and a byte for each of its
+// groups. With s the groups' statistic / divisor and m the largest of them, in fp32:
+//   row   = round(m * kRowMargin)                 to fp16, ties to even; 0 if that is not normal
+//   byte  = min(255, ceil(s * 256 / row))         0 if row is 0
+//   scale = row * byte / 256                      exact
+// A scale is s or above it by less than row / 256, but for rounding: the group of the largest may
+// have one that is smaller by 2^-11 of itself, as with an fp16 a group.
+//
 // Sums have a fixed order, the same on every device. Along a row (or a group of it), eight
 // consecutive values are added as ((v0 + v4) + (v2 + v6)) + ((v1 + v5) + (v3 + v7)), what is
 // missing at the end being 0; the sum of the c-th eight goes to partial sum c mod 8, in order, and
@@ -31,6 +39,9 @@ struct ScaleRule {
   float divisor = 1.0f;
   float top = 1.0f;  // the largest level: what a scale is multiplied with at most
 };
+
+// A little more than 1: the byte of the largest group is then at most 255.
+inline constexpr float kRowMargin = 256.0f / 255.0f;
 
 inline constexpr uint32_t kRowPartials = 8;
 inline constexpr uint32_t kBlockPartials = 256;

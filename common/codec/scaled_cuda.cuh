@@ -93,6 +93,59 @@ __device__ void EncodeRow(const CudaBlocks& args, const Quantizer& q, const RowC
   }
 }
 
+// How many values the group at `d` has; 0 past the row.
+__device__ inline uint32_t GroupSize(const CudaBlocks& args, uint32_t d) {
+  const uint32_t size = args.scaling.group_size;
+  const uint32_t first = d / size * size;
+  return first < args.head_dim ? min(size, args.head_dim - first) : 0;
+}
+
+// Two levels: the scale of the row, stored. All lanes of the row take part, and get it.
+template <DType kType, typename Quantizer>
+__device__ float FindRowScale(const CudaBlocks& args, const Quantizer& q, const RowCodes& row,
+                              const typename Element<kType>::Bits* in) {
+  const ScaleRule rule = q.Rule();
+  const uint32_t dim = args.head_dim;
+  uint32_t most = 0;  // as bits, which order like the magnitudes and keep a NaN
+  for (uint32_t start = 0; start < dim; start += kLanes * kChunk) {
+    const uint32_t d = start + row.place.lane * kChunk;
+    float values[kChunk] = {};
+    if (d < dim) LoadChunk<kType>(in + d, dim - d, args.access, values);
+    const float total = LanesStatistic(rule.statistic, ChunkStatistic(rule.statistic, values),
+                                       args.scaling.group_size / kChunk, row.place.group);
+    const uint32_t num = GroupSize(args, d);
+    if (num > 0) most = ::max(most, __float_as_uint(DeviceRawScale(rule, total, num)));
+  }
+  const float largest = __uint_as_float(RowMax(most, row.place.group));
+  const float scale = DeviceRowScale(largest);
+  const bool is_stored = isfinite(scale);
+  if (row.place.lane == 0) {
+    const bool not_finite = rule.statistic == Statistic::kAbsmax && !isfinite(largest);
+    if (!is_stored) ReportFault(args, not_finite ? kDeviceNotFinite : kDeviceOutOfRange);
+    const uint16_t bits = Element<DType::kFp16>::Narrow(is_stored ? scale : 0.0f);
+    uint8_t* const out = row.scales + LevelsOfRow(args.scaling, row.place.row, dim);
+    out[0] = static_cast<uint8_t>(bits);
+    out[1] = static_cast<uint8_t>(bits >> 8);
+  }
+  return is_stored ? scale : 0.0f;
+}
+
+// The scale of a group under its row's, found by `num_lanes` lanes; the first of them stores it.
+template <typename Quantizer>
+__device__ float FindLevel(const CudaBlocks& args, const Quantizer& q, const RowCodes& row,
+                           float statistic, uint32_t d, float row_scale) {
+  const ScaleRule rule = q.Rule();
+  const uint32_t num_lanes = args.scaling.group_size / kChunk;
+  const float total = LanesStatistic(rule.statistic, statistic, num_lanes, row.place.group);
+  const uint32_t num = GroupSize(args, d);
+  const uint8_t level = num > 0 ? DeviceLevel(DeviceRawScale(rule, total, num), row_scale) : 0;
+  if (row.place.lane % num_lanes == 0 && num > 0) {
+    row.scales[LevelsOfRow(args.scaling, row.place.row, args.head_dim) + kRowScaleBytes +
+               d / args.scaling.group_size] = level;
+  }
+  return DeviceGroupScale(row_scale, level);
+}
+
 // Groups of G values: G / 8 lanes share a scale. All lanes stay in the loop, for the shuffles.
 template <DType kType, typename Quantizer>
 __device__ void EncodeGroups(const CudaBlocks& args, const Quantizer& q, const RowCodes& row,
@@ -100,15 +153,19 @@ __device__ void EncodeGroups(const CudaBlocks& args, const Quantizer& q, const R
   const uint32_t dim = args.head_dim;
   const uint32_t size = args.scaling.group_size;
   const uint64_t num_scales = ScalesOfRow(args.scaling, dim);
+  const bool two_levels = args.scaling.type == ScaleType::kTwoLevel;
+  const float row_scale = two_levels ? FindRowScale<kType>(args, q, row, in) : 0.0f;
   for (uint32_t start = 0; start < dim; start += kLanes * kChunk) {
     const uint32_t d = start + row.place.lane * kChunk;
     float values[kChunk] = {};
     if (d < dim) LoadChunk<kType>(in + d, dim - d, args.access, values);
     if (ChunkMax(values) >= kDeviceNotFiniteBits) ReportFault(args, kDeviceNotFinite);
     const uint32_t group = d / size;
-    const uint32_t num = group * size < dim ? min(size, dim - group * size) : 0;
-    const float scale = FindScale(args, q, row, ChunkStatistic(q.Rule().statistic, values),
-                                  size / kChunk, num, row.place.row * num_scales + group);
+    const float statistic = ChunkStatistic(q.Rule().statistic, values);
+    const float scale = two_levels
+                            ? FindLevel(args, q, row, statistic, d, row_scale)
+                            : FindScale(args, q, row, statistic, size / kChunk, GroupSize(args, d),
+                                        row.place.row * num_scales + group);
     if (d >= dim) continue;
     uint32_t codes[kChunk];
     q.EncodeChunk(values, scale, codes);
@@ -169,7 +226,11 @@ __global__ void DecodeScaledKernel(CudaBlocks args, Quantizer q) {
     // A chunk lies inside one group, as groups are multiples of eight values.
     const uint64_t index =
         ScaleIndex(args.scaling, place.token, place.head, d, args.num_heads, dim);
-    const float shared = LoadDeviceScale(row.scales, index, args.scaling.type);
+    const float shared =
+        args.scaling.type == ScaleType::kTwoLevel
+            ? LoadDeviceLevels(row.scales + LevelsOfRow(args.scaling, place.row, dim),
+                               d / args.scaling.group_size)
+            : LoadDeviceScale(row.scales, index, args.scaling.type);
     float values[kChunk];
 #pragma unroll
     for (uint32_t i = 0; i < kChunk; ++i) {

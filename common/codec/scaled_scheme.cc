@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <span>
 
 #include "common/codec/bit_packing.h"
 #include "common/codec/group_statistic.h"
@@ -13,6 +14,14 @@
 
 namespace qc2c {
 namespace {
+
+// The statistic over the divisor, which is what gets rounded.
+float RawScale(const ScaleRule& rule, float total, uint64_t num) {
+  float scale = total;
+  if (rule.statistic != Statistic::kAbsmax) scale = scale / static_cast<float>(num);
+  if (rule.statistic == Statistic::kRms) scale = std::sqrt(scale);
+  return scale / rule.divisor;
+}
 
 using RowBuffer = std::array<float, KvLayout::kMaxHeadDim>;
 using CodeBuffer = std::array<uint8_t, KvLayout::kMaxHeadDim>;
@@ -38,6 +47,24 @@ struct ScaleSink {
     StoreScale(scale, type, index, scales);
   }
 
+  // Stores the two levels of row `row`, whose groups have these raw scales.
+  void StoreLevels(size_t row, std::span<const float> raw) {
+    const float most = *std::ranges::max_element(raw);
+    float top = Fp16ToFp32(Fp32ToFp16(most * kRowMargin));
+    if (top < MinNormalScale(ScaleType::kTwoLevel)) top = 0.0f;
+    if (!std::isfinite(top)) {
+      faults |= kOutOfRange;
+      return;
+    }
+    uint8_t* const out = scales.data() + row * (kRowScaleBytes + raw.size());
+    const uint16_t bits = Fp32ToFp16(top);
+    std::memcpy(out, &bits, sizeof(bits));
+    for (size_t g = 0; g < raw.size(); ++g) {
+      const float parts = top == 0.0f ? 0.0f : std::ceil(raw[g] * 256.0f / top);
+      out[kRowScaleBytes + g] = static_cast<uint8_t>(std::min(parts, 255.0f));
+    }
+  }
+
   void CheckFinite(const float* values, size_t num) {
     if (MaxMagnitudeBits(values, num) >= kNotFiniteBits) faults |= kNotFinite;
   }
@@ -48,11 +75,19 @@ void StoreScalesOfRow(const float* values, int32_t head_dim, const Scaling& scal
                       ScaleSink& sink) {
   const size_t num_scales = ScalesOfRow(scaling, head_dim);
   const size_t size = scaling.axis == Axis::kGroup ? scaling.group_size : head_dim;
+  const bool two_levels = scaling.type == ScaleType::kTwoLevel;
+  std::array<float, KvLayout::kMaxHeadDim> raw;
   for (size_t g = 0; g < num_scales; ++g) {
     const size_t num = std::min(size, head_dim - g * size);
     const float total = RowStatistic(sink.rule.statistic, values + g * size, num);
-    sink.Store(row * num_scales + g, total, num);
+    raw[g] = RawScale(sink.rule, total, num);
+    if (!two_levels) {
+      sink.Store(row * num_scales + g, total, num);
+    } else if (!std::isfinite(raw[g])) {
+      sink.faults |= sink.rule.statistic == Statistic::kAbsmax ? kNotFinite : kOutOfRange;
+    }
   }
+  if (two_levels && sink.faults == 0) sink.StoreLevels(row, std::span(raw).first(num_scales));
 }
 
 // per_head and per_layer.
@@ -112,14 +147,12 @@ void StoreSharedScales(const BlockRows& rows, const Scaling& scaling, ScaleSink&
 }  // namespace
 
 float MinNormalScale(ScaleType type) {
-  return type == ScaleType::kFp16 ? 0x1p-14f : std::numeric_limits<float>::min();
+  const bool is_fp16 = type == ScaleType::kFp16 || type == ScaleType::kTwoLevel;
+  return is_fp16 ? 0x1p-14f : std::numeric_limits<float>::min();
 }
 
 float ScaleOf(const ScaleRule& rule, float total, uint64_t num, ScaleType type) {
-  float scale = total;
-  if (rule.statistic != Statistic::kAbsmax) scale = scale / static_cast<float>(num);
-  if (rule.statistic == Statistic::kRms) scale = std::sqrt(scale);
-  scale = scale / rule.divisor;
+  float scale = RawScale(rule, total, num);
   if (type == ScaleType::kFp16) scale = Fp16ToFp32(Fp32ToFp16(scale));
   if (type == ScaleType::kBf16) scale = Bf16ToFp32(Fp32ToBf16(scale));
   if (scale < MinNormalScale(type)) return 0.0f;
@@ -150,6 +183,14 @@ float LoadScale(ByteSpan scales, size_t index, ScaleType type) {
   return type == ScaleType::kFp16 ? Fp16ToFp32(bits) : Bf16ToFp32(bits);
 }
 
+float LoadScale(ByteSpan scales, size_t index, const Scaling& scaling, int32_t head_dim) {
+  if (scaling.type != ScaleType::kTwoLevel) return LoadScale(scales, index, scaling.type);
+  const size_t num_groups = ScalesOfRow(scaling, head_dim);
+  const ByteSpan row = scales.subspan(index / num_groups * (kRowScaleBytes + num_groups));
+  const float part = row[kRowScaleBytes + index % num_groups] * 0x1p-8f;
+  return LoadScale(row, 0, ScaleType::kFp16) * part;
+}
+
 RowScales::RowScales(const Scaling& scaling, int32_t num_heads, int32_t head_dim, ByteSpan scales)
     : scaling_(scaling),
       num_heads_(num_heads),
@@ -171,7 +212,7 @@ ScaleSpan RowScales::Of(size_t token, int32_t head) {
       for (int32_t d = 0; d < head_dim_; d += static_cast<int32_t>(scaling_.group_size)) {
         const int32_t end = std::min<int32_t>(d + scaling_.group_size, head_dim_);
         std::fill(row_.begin() + d, row_.begin() + end,
-                  LoadScale(scales_, first + d / scaling_.group_size, scaling_.type));
+                  LoadScale(scales_, first + d / scaling_.group_size, scaling_, head_dim_));
       }
       return {row_.data(), 1};
     case Axis::kPerToken:

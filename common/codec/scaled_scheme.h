@@ -12,7 +12,7 @@
 
 namespace qc2c {
 
-// 2^-14 for fp16, 2^-126 for bf16 and fp32.
+// 2^-14 for fp16 and the rows of two levels, 2^-126 for bf16 and fp32.
 float MinNormalScale(ScaleType type);
 
 // The stored scale, widened, of a group of `num` values whose maximum (kAbsmax), sum of magnitudes
@@ -20,9 +20,12 @@ float MinNormalScale(ScaleType type);
 // cannot be stored.
 float ScaleOf(const ScaleRule& rule, float total, uint64_t num, ScaleType type);
 
-// Scales in a frame: little-endian, `index` counts scales. A scale is rounded to nearest even.
+// Scales in a frame: little-endian, `index` counts scales. A scale is rounded to nearest even. Not
+// for kTwoLevel.
 void StoreScale(float scale, ScaleType type, size_t index, MutableByteSpan scales);
 float LoadScale(ByteSpan scales, size_t index, ScaleType type);
+// Of any type; rows have head_dim values.
+float LoadScale(ByteSpan scales, size_t index, const Scaling& scaling, int32_t head_dim);
 
 // The scales of a row: that of value d is scales[d * step], step being 0 (one for all) or 1.
 struct ScaleSpan {

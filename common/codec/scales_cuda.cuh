@@ -35,13 +35,18 @@ __device__ inline float LanesStatistic(Statistic statistic, float value, uint32_
   return value;
 }
 
-// The stored scale, widened; infinite or NaN where the values cannot be stored.
-__device__ inline float DeviceScaleOf(const ScaleRule& rule, float total, uint64_t num,
-                                      ScaleType type) {
+// The statistic over the divisor, which is what gets rounded.
+__device__ inline float DeviceRawScale(const ScaleRule& rule, float total, uint64_t num) {
   float scale = total;
   if (rule.statistic != Statistic::kAbsmax) scale = __fdiv_rn(scale, __ull2float_rn(num));
   if (rule.statistic == Statistic::kRms) scale = __fsqrt_rn(scale);
-  scale = __fdiv_rn(scale, rule.divisor);
+  return __fdiv_rn(scale, rule.divisor);
+}
+
+// The stored scale, widened; infinite or NaN where the values cannot be stored.
+__device__ inline float DeviceScaleOf(const ScaleRule& rule, float total, uint64_t num,
+                                      ScaleType type) {
+  float scale = DeviceRawScale(rule, total, num);
   if (type == ScaleType::kFp16) scale = __half2float(__float2half_rn(scale));
   if (type == ScaleType::kBf16) {
     scale = Element<DType::kBf16>::Widen(Element<DType::kBf16>::Narrow(scale));
@@ -67,6 +72,32 @@ __device__ inline float LoadDeviceScale(const uint8_t* scales, uint64_t index, S
   const uint16_t bits = reinterpret_cast<const uint16_t*>(scales)[index];
   return type == ScaleType::kFp16 ? Element<DType::kFp16>::Widen(bits)
                                   : Element<DType::kBf16>::Widen(bits);
+}
+
+// Two levels: where a row's bytes begin. They may lie at any byte.
+__device__ inline uint64_t LevelsOfRow(const Scaling& scaling, uint64_t row, uint64_t head_dim) {
+  return row * (kRowScaleBytes + ScalesOfRow(scaling, head_dim));
+}
+
+// The stored scale of the row whose largest raw scale is `most`; infinite or NaN where it cannot be
+// stored.
+__device__ inline float DeviceRowScale(float most) {
+  const float scale = __half2float(__float2half_rn(__fmul_rn(most, kRowMargin)));
+  return scale < 0x1p-14f ? 0.0f : scale;
+}
+
+__device__ inline uint8_t DeviceLevel(float raw, float row_scale) {
+  if (row_scale == 0.0f) return 0;
+  return static_cast<uint8_t>(fminf(ceilf(__fdiv_rn(__fmul_rn(raw, 256.0f), row_scale)), 255.0f));
+}
+
+__device__ inline float DeviceGroupScale(float row_scale, uint8_t level) {
+  return __fmul_rn(row_scale, __fmul_rn(static_cast<float>(level), 0x1p-8f));
+}
+
+__device__ inline float LoadDeviceLevels(const uint8_t* row, uint64_t group) {
+  const auto bits = static_cast<uint16_t>(row[0] | row[1] << 8);
+  return DeviceGroupScale(Element<DType::kFp16>::Widen(bits), row[kRowScaleBytes + group]);
 }
 
 // The fault of a scale of DeviceScaleOf, 0 if it has none.

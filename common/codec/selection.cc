@@ -49,6 +49,25 @@ std::vector<uint32_t> CountFrom(uint32_t first, uint32_t num) {
   return positions;
 }
 
+// A layer's scores, found or given.
+absl::Status AddScores(const KvCacheView& cache, int32_t layer, const CodecSpec& codec,
+                       const TokenScores& given, std::vector<float>& scores) {
+  if (HasGivenScores(codec.selection)) {
+    const std::span<const float> of_layer(given.Layer(layer), scores.size());
+    RETURN_IF_ERROR(CheckGivenScores(of_layer, layer));
+    for (size_t t = 0; t < scores.size(); ++t) scores[t] += of_layer[t];
+    return absl::OkStatus();
+  }
+  const KvTensorId tensor = {layer, ScoredHalf(codec.selection)};
+  const std::vector<uint32_t> every = CountFrom(0, static_cast<uint32_t>(scores.size()));
+  const BlockRows rows = {.plane = cache.Plane(tensor.layer, tensor.half),
+                          .dtype = cache.dtype,
+                          .num_heads = cache.layout.num_kv_heads,
+                          .head_dim = cache.layout.head_dim,
+                          .positions = every};
+  return FaultStatus(AddLayer(rows, scores), tensor, rows, codec);
+}
+
 std::vector<uint32_t> Strided(uint32_t num_tokens, uint32_t num_kept) {
   std::vector<uint32_t> positions(num_kept);
   for (uint32_t j = 0; j < num_kept; ++j) {
@@ -113,36 +132,46 @@ std::vector<uint32_t> LargestScores(std::span<const float> scores, uint32_t num_
   return order;
 }
 
+std::vector<int32_t> ScoredLayers(const CodecSpec& codec, const KvLayout& layout,
+                                  const KvLayerSet& layers) {
+  if (codec.index_sets == IndexSets::kPerLayer) return layers.Layers();
+  std::vector<int32_t> all(layout.num_layers);
+  std::iota(all.begin(), all.end(), 0);
+  return all;
+}
+
 std::vector<KvTensorId> ScoredTensors(const CodecSpec& codec, const KvLayout& layout,
                                       const KvLayerSet& layers) {
-  std::vector<int32_t> scored = layers.Layers();
-  if (codec.index_sets == IndexSets::kOne) {
-    scored.resize(layout.num_layers);
-    std::iota(scored.begin(), scored.end(), 0);
-  }
   std::vector<KvTensorId> tensors;
-  for (const int32_t layer : scored) tensors.push_back({layer, ScoredHalf(codec.selection)});
+  if (HasGivenScores(codec.selection)) return tensors;
+  for (const int32_t layer : ScoredLayers(codec, layout, layers)) {
+    tensors.push_back({layer, ScoredHalf(codec.selection)});
+  }
   return tensors;
 }
 
+absl::Status CheckGivenScores(std::span<const float> scores, int32_t layer) {
+  for (size_t t = 0; t < scores.size(); ++t) {
+    if (std::isfinite(scores[t]) && !std::signbit(scores[t])) continue;
+    return absl::InvalidArgumentError(absl::StrCat("layer ", layer, " gives token ", t,
+                                                   " a score of ", scores[t],
+                                                   ": expected a finite number of at least 0"));
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<std::vector<uint32_t>> SelectTokens(const KvCacheView& cache,
-                                                   const KvLayerSet& layers,
-                                                   const CodecSpec& codec) {
+                                                   const KvLayerSet& layers, const CodecSpec& codec,
+                                                   const TokenScores& given) {
   const auto num_tokens = static_cast<uint32_t>(cache.num_tokens);
   const uint32_t num_kept = codec.NumKept(num_tokens);
   if (!NeedsScores(codec.selection)) {
     return FixedPositions(codec, num_tokens, num_kept);
   }
-  const std::vector<uint32_t> every = CountFrom(0, num_tokens);
   std::vector<float> scores(num_tokens, 0.0f);
   std::vector<uint32_t> positions;
-  for (const auto& [layer, half] : ScoredTensors(codec, cache.layout, layers)) {
-    const BlockRows rows = {.plane = cache.Plane(layer, half),
-                            .dtype = cache.dtype,
-                            .num_heads = cache.layout.num_kv_heads,
-                            .head_dim = cache.layout.head_dim,
-                            .positions = every};
-    RETURN_IF_ERROR(FaultStatus(AddLayer(rows, scores), {layer, half}, rows, codec));
+  for (const int32_t layer : ScoredLayers(codec, cache.layout, layers)) {
+    RETURN_IF_ERROR(AddScores(cache, layer, codec, given, scores));
     if (codec.index_sets == IndexSets::kOne) continue;
     std::ranges::copy(LargestScores(scores, num_kept), std::back_inserter(positions));
     std::ranges::fill(scores, 0.0f);

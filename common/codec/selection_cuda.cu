@@ -41,6 +41,17 @@ __global__ void LayerMeansKernel(CudaScoring args) {
   }
 }
 
+__global__ void TakeGivenKernel(CudaScoring args) {
+  const uint32_t token = blockIdx.x * kThreadsPerBlock + threadIdx.x;
+  if (token >= args.num_tokens) return;
+  const float score = static_cast<const float*>(args.blocks[blockIdx.y].plane)[token];
+  // A sign makes the bits larger still.
+  if (__float_as_uint(score) >= kDeviceNotFiniteBits) {
+    atomicOr(args.faults + blockIdx.y, kDeviceNotFinite);
+  }
+  args.layer_means[static_cast<uint64_t>(blockIdx.y) * args.num_tokens + token] = score;
+}
+
 __global__ void SumLayersKernel(CudaScoring args) {
   const uint32_t token = blockIdx.x * kThreadsPerBlock + threadIdx.x;
   if (token >= args.num_tokens) return;
@@ -135,21 +146,27 @@ __global__ void SelectKernel(CudaScoring args) {
 
 }  // namespace
 
-int LaunchSelectByNorm(const CudaScoring& scoring, CUstream_st* stream) {
+int LaunchSelectByScore(const CudaScoring& scoring, CUstream_st* stream) {
   const dim3 rows((scoring.num_tokens + kRowsPerBlock - 1) / kRowsPerBlock, scoring.num_layers);
-  const uint32_t token_blocks = (scoring.num_tokens + kThreadsPerBlock - 1) / kThreadsPerBlock;
-  return ForDType(scoring.dtype, [&]<DType kType>() -> int {
-    LayerMeansKernel<kType><<<rows, kThreadsPerBlock, 0, stream>>>(scoring);
-    if (scoring.index_sets == IndexSets::kOne) {
-      SumLayersKernel<<<token_blocks, kThreadsPerBlock, 0, stream>>>(scoring);
-      SelectKernel<<<1, kSelectThreads, 0, stream>>>(scoring);
-    } else {
-      CudaScoring by_layer = scoring;
-      by_layer.scores = scoring.layer_means;
-      SelectKernel<<<scoring.num_layers, kSelectThreads, 0, stream>>>(by_layer);
-    }
-    return cudaGetLastError();
-  });
+  const dim3 tokens((scoring.num_tokens + kThreadsPerBlock - 1) / kThreadsPerBlock,
+                    scoring.num_layers);
+  if (scoring.source == CudaScoring::Source::kGiven) {
+    TakeGivenKernel<<<tokens, kThreadsPerBlock, 0, stream>>>(scoring);
+  } else {
+    ForDType(scoring.dtype, [&]<DType kType>() -> int {
+      LayerMeansKernel<kType><<<rows, kThreadsPerBlock, 0, stream>>>(scoring);
+      return cudaSuccess;
+    });
+  }
+  if (scoring.index_sets == IndexSets::kOne) {
+    SumLayersKernel<<<tokens.x, kThreadsPerBlock, 0, stream>>>(scoring);
+    SelectKernel<<<1, kSelectThreads, 0, stream>>>(scoring);
+  } else {
+    CudaScoring by_layer = scoring;
+    by_layer.scores = scoring.layer_means;
+    SelectKernel<<<scoring.num_layers, kSelectThreads, 0, stream>>>(by_layer);
+  }
+  return cudaGetLastError();
 }
 
 }  // namespace qc2c

@@ -206,6 +206,73 @@ TEST_P(SelectionTest, WithAnIndexSetALayerEachSentLayerKeepsItsOwn) {
   EXPECT_TRUE(EncodeCache(without, layers, codec).ok());
 }
 
+// The scores of a GPU's cache lie on the GPU.
+class GivenScores {
+ public:
+  GivenScores(std::vector<float> scores, int64_t num_tokens, DeviceType device)
+      : host_(std::move(scores)), stride_(num_tokens) {
+    if (device == DeviceType::kCpu) return;
+#ifdef QC2C_ENABLE_CUDA
+    EXPECT_TRUE(gpu_.Reserve(host_.size() * sizeof(float)).ok());
+    EXPECT_EQ(
+        cudaMemcpy(gpu_.data(), host_.data(), host_.size() * sizeof(float), cudaMemcpyHostToDevice),
+        cudaSuccess);
+#endif
+  }
+
+  CodecContext Context() {
+    CodecContext context;
+    context.token_scores = {host_.data(), stride_};
+#ifdef QC2C_ENABLE_CUDA
+    if (gpu_.data() != nullptr) {
+      context.token_scores.data = reinterpret_cast<const float*>(gpu_.data());
+    }
+#endif
+    return context;
+  }
+
+ private:
+  std::vector<float> host_;
+  int64_t stride_;
+#ifdef QC2C_ENABLE_CUDA
+  CudaBuffer gpu_{CudaMemory::kDevice};
+#endif
+};
+
+// Summed over the layers tokens 1, 2, 3 have 3, 6, 3; the layers' own largest are 3 and 1, 2 and 0.
+TEST_P(SelectionTest, GivenScoresAreAddedOverTheLayersOrDecideByLayer) {
+  SKIP_WITHOUT(GetParam());
+  TestCache cache({.num_layers = 2, .num_kv_heads = 2, .head_dim = 8}, 4, DType::kBf16, GetParam());
+  cache.FillRandom(5);
+  GivenScores scores({0, 2, 1, 3, 2, 1, 5, 0}, 4, GetParam());
+  const auto positions = [&](const std::string& options) {
+    const auto frame = EncodeCache(cache.View(), cache.AllLayers(),
+                                   Spec("int8,select=attention," + options), scores.Context());
+    EXPECT_TRUE(frame.ok()) << frame.status();
+    return frame.ok() ? frame->positions : std::vector<uint32_t>();
+  };
+  EXPECT_THAT(positions("keep_tokens=1"), ElementsAre(2));
+  EXPECT_THAT(positions("keep_tokens=2"), ElementsAre(1, 2));
+  EXPECT_THAT(positions("indices=per_layer,keep_tokens=2"), ElementsAre(1, 3, 0, 2));
+}
+
+TEST_P(SelectionTest, RefusesScoresThatAreAbsentNotFiniteOrNegative) {
+  SKIP_WITHOUT(GetParam());
+  TestCache cache({.num_layers = 2, .num_kv_heads = 1, .head_dim = 8}, 3, DType::kFp32, GetParam());
+  cache.FillRandom(5);
+  const CodecSpec codec = Spec("int8,select=attention,keep_tokens=1");
+  const auto refusal = [&](const CodecContext& context) {
+    return std::string(
+        EncodeCache(cache.View(), cache.AllLayers(), codec, context).status().message());
+  };
+  EXPECT_THAT(refusal({}), HasSubstr("select is attention, whose scores are not known here"));
+  for (const float bad :
+       {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity(), -1.0f}) {
+    GivenScores scores({1, 2, 3, 4, bad, 6}, 3, GetParam());
+    EXPECT_THAT(refusal(scores.Context()), HasSubstr("layer 1 gives token 1 a score of"));
+  }
+}
+
 // Every token's score is read, so a token that would be dropped cannot hide a NaN either.
 TEST_P(SelectionTest, RefusesNonFiniteValuesOfTheScoredHalf) {
   SKIP_WITHOUT(GetParam());

@@ -3,6 +3,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include "common/model/attention_mass.h"
 #include "common/model/layers.h"
 #include "common/model/model.h"
 
@@ -20,6 +21,8 @@ struct LayerPass {
   // Added to the scores: [T, S + T], or with a past [B, 1, R, S + T] for the R rows of queries that
   // share a KV head (R = Hq / H * T, or 1 for all of them). Undefined: causal.
   at::Tensor mask;
+  // Whose attention is wanted; null: nobody's.
+  const LastTokens* last_tokens = nullptr;
 };
 
 struct ForwardPass {

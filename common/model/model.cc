@@ -16,6 +16,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/hash.h"
 #include "common/base/status_macros.h"
+#include "common/model/attention_mass.h"
 #include "common/model/captured_forward.h"
 #include "common/model/forward_pass.h"
 #include "common/model/layers.h"
@@ -59,24 +60,29 @@ struct Model::Impl {
                                           : static_cast<double>(config.head_dim))),
         frequencies(RopeFrequencies::Of(config, options.device)) {
     if (options.launch == ModelOptions::Launch::kKernels) return;
-    graphs = std::make_unique<CapturedForward>(
-        [this](const TokenBatch& tokens, const KvCache* past) { return Forward(tokens, past); });
+    graphs =
+        std::make_unique<CapturedForward>([this](const TokenBatch& tokens, const KvCache* past) {
+          return Forward(tokens, past, {});
+        });
   }
 
   absl::Status Check(const TokenBatch& tokens, const KvCache* past) const;
+  absl::Status CheckAttending(const TokenBatch& tokens, const KvCache* past,
+                              const ForwardOptions& forward) const;
   at::Tensor Norm(const at::Tensor& x, const at::Tensor& weight) const {
     return RmsNorm(x, weight, config.rms_norm_eps, config.traits.norm_scale);
   }
   at::Tensor Embed(const at::Tensor& ids) const;
   at::Tensor Attend(const LayerWeights& layer, const at::Tensor& x, const LayerPass& pass,
-                    const KvCache* past, KvCache& cache) const;
+                    const KvCache* past, ForwardResult& result) const;
   // q [B, Hq, T, D], k and v [B, H, S + T, D] -> [B, Hq, T, D].
   at::Tensor AttendToItself(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                             const at::Tensor& mask) const;
   at::Tensor AttendToPast(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                           const at::Tensor& mask) const;
   at::Tensor FeedForward(const LayerWeights& layer, const at::Tensor& x) const;
-  ForwardResult Forward(const TokenBatch& tokens, const KvCache* past) const;
+  ForwardResult Forward(const TokenBatch& tokens, const KvCache* past,
+                        const ForwardOptions& forward) const;
 };
 
 absl::Status Model::Impl::Check(const TokenBatch& tokens, const KvCache* past) const {
@@ -117,6 +123,23 @@ absl::Status Model::Impl::Check(const TokenBatch& tokens, const KvCache* past) c
                                                  ": the vocabulary has ", config.vocab_size));
 }
 
+absl::Status Model::Impl::CheckAttending(const TokenBatch& tokens, const KvCache* past,
+                                         const ForwardOptions& forward) const {
+  const std::vector<int64_t>& counts = forward.attending_tokens;
+  if (counts.empty()) return absl::OkStatus();
+  if (past != nullptr) {
+    return absl::InvalidArgumentError("attending_tokens: expected none on top of a past");
+  }
+  if (static_cast<int64_t>(counts.size()) != tokens.batch_size() ||
+      std::any_of(counts.begin(), counts.end(), [](int64_t count) { return count < 0; }) ||
+      std::all_of(counts.begin(), counts.end(), [](int64_t count) { return count == 0; })) {
+    return absl::InvalidArgumentError(absl::StrCat("attending_tokens has ", counts.size(),
+                                                   " entries: expected ", tokens.batch_size(),
+                                                   " of at least 0, not all 0"));
+  }
+  return absl::OkStatus();
+}
+
 at::Tensor Model::Impl::Embed(const at::Tensor& ids) const {
   const at::Tensor x = at::embedding(weights.embedding, ids);
   const bool is_scaled =
@@ -143,7 +166,9 @@ at::Tensor Model::Impl::AttendToPast(const at::Tensor& q, const at::Tensor& k, c
 }
 
 at::Tensor Model::Impl::Attend(const LayerWeights& layer, const at::Tensor& x,
-                               const LayerPass& pass, const KvCache* past, KvCache& cache) const {
+                               const LayerPass& pass, const KvCache* past,
+                               ForwardResult& result) const {
+  KvCache& cache = result.cache;
   const int64_t batch = x.size(0);
   const int64_t num_new = x.size(1);
   const int64_t all_heads = config.num_heads + 2 * config.num_kv_heads;
@@ -167,6 +192,9 @@ at::Tensor Model::Impl::Attend(const LayerWeights& layer, const at::Tensor& x,
     k = k.contiguous();  // a cache that outlives this call must not hold q's memory as well
     v = v.contiguous();
   }
+  if (pass.last_tokens != nullptr) {
+    result.attention.push_back(AttentionMass(q, k, pass.mask, *pass.last_tokens, attention_scale));
+  }
   cache.keys.push_back(k);
   cache.values.push_back(v);
   const at::Tensor heads =
@@ -184,8 +212,14 @@ at::Tensor Model::Impl::FeedForward(const LayerWeights& layer, const at::Tensor&
   return layer.down_norm.defined() ? Norm(output, layer.down_norm) : output;
 }
 
-ForwardResult Model::Impl::Forward(const TokenBatch& tokens, const KvCache* past) const {
-  const ForwardPass pass = MakeForwardPass(config, frequencies, tokens, past, options.dtype);
+ForwardResult Model::Impl::Forward(const TokenBatch& tokens, const KvCache* past,
+                                   const ForwardOptions& forward) const {
+  ForwardPass pass = MakeForwardPass(config, frequencies, tokens, past, options.dtype);
+  LastTokens last_tokens;
+  if (!forward.attending_tokens.empty()) {
+    last_tokens = MakeLastTokens(tokens.lengths, forward.attending_tokens);
+    pass.full.last_tokens = pass.window.last_tokens = &last_tokens;
+  }
   ForwardResult result;
   KvCache& cache = result.cache;
   const at::Tensor order = at::arange(tokens.ids.size(1), tokens.ids.options());
@@ -199,7 +233,7 @@ ForwardResult Model::Impl::Forward(const TokenBatch& tokens, const KvCache* past
   for (const LayerWeights& layer : weights.layers) {
     const auto kind = config.AttentionOf(static_cast<int32_t>(cache.keys.size()));
     const LayerPass& own = kind == ModelConfig::Attention::kFull ? pass.full : pass.window;
-    x = x + Attend(layer, Norm(x, layer.input_norm), own, past, cache);
+    x = x + Attend(layer, Norm(x, layer.input_norm), own, past, result);
     x = x + FeedForward(layer, Norm(x, layer.feed_forward_norm));
   }
   result.hidden = Norm(x, weights.final_norm);
@@ -235,13 +269,16 @@ absl::StatusOr<Model> Model::Create(const ModelConfig& config, const ModelOption
   });
 }
 
-absl::StatusOr<ForwardResult> Model::Forward(const TokenBatch& tokens, const KvCache* past) const {
+absl::StatusOr<ForwardResult> Model::Forward(const TokenBatch& tokens, const KvCache* past,
+                                             const ForwardOptions& forward) const {
   return CatchTorch([&]() -> absl::StatusOr<ForwardResult> {
     RETURN_IF_ERROR(impl_->Check(tokens, past));
-    if (impl_->graphs && CapturedForward::Takes(tokens, past)) {
+    RETURN_IF_ERROR(impl_->CheckAttending(tokens, past, forward));
+    const bool is_plain = forward.attending_tokens.empty();
+    if (is_plain && impl_->graphs && CapturedForward::Takes(tokens, past)) {
       return impl_->graphs->Run(tokens, past);
     }
-    return impl_->Forward(tokens, past);
+    return impl_->Forward(tokens, past, forward);
   });
 }
 

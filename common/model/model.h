@@ -60,9 +60,18 @@ struct KvCache {
   int64_t num_slots() const { return valid.size(1); }
 };
 
+struct ForwardOptions {
+  // Not empty: whether, and for how many of its last tokens, each row wants their attention. At
+  // least one row does.
+  std::vector<int64_t> attending_tokens;
+};
+
 struct ForwardResult {
   at::Tensor hidden;  // [B, T, C] after the final norm
   KvCache cache;      // the past slots, then T new ones
+  // For attending_tokens: L tensors [B, T] fp32, what those tokens give to each token
+  // (attention_mass.h). Padding gets 0; so does every token of a row that wants none.
+  std::vector<at::Tensor> attention;
 };
 
 struct ModelOptions {
@@ -90,8 +99,9 @@ class Model {
   // Runs T new tokens a row on top of `past` (nullptr: an empty cache), whose tokens all of them
   // see. A row of length 0 adds no token, and its hidden states mean nothing: a row that has
   // finished. INVALID_ARGUMENT if an id on the CPU is outside the vocabulary or a row outgrows
-  // max_positions.
-  absl::StatusOr<ForwardResult> Forward(const TokenBatch& tokens, const KvCache* past) const;
+  // max_positions, or if attending_tokens come with a past or are not one of each row.
+  absl::StatusOr<ForwardResult> Forward(const TokenBatch& tokens, const KvCache* past,
+                                        const ForwardOptions& forward = {}) const;
 
   // hidden [..., C] -> logits [..., V] in the model's dtype.
   at::Tensor Logits(const at::Tensor& hidden) const;

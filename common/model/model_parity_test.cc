@@ -27,6 +27,7 @@ namespace {
 
 // Absolute, in fp32: the bound that the project states.
 constexpr double kFp32Bound = 1e-4;
+constexpr int64_t kAttendingTokens = 5;  // ATTENDING of model_fixtures.py
 
 using Tensors = std::map<std::string, at::Tensor>;
 
@@ -103,6 +104,32 @@ TEST_P(ModelParityTest, PrefillOfARaggedBatchEqualsTransformers) {
     EXPECT_LE(Error(result->cache.keys[layer], Expected("keys" + suffix), 2), kFp32Bound) << layer;
     EXPECT_LE(Error(result->cache.values[layer], Expected("values" + suffix), 2), kFp32Bound);
   }
+}
+
+TEST_P(ModelParityTest, TheLastTokensAttendAsInTransformers) {
+  const Model model = LoadModel();
+  const at::Tensor lengths = Expected("lengths");
+  const std::vector<int64_t> counts(static_cast<size_t>(lengths.size(0)), kAttendingTokens);
+  const auto result = model.Forward(Batch(), nullptr, {.attending_tokens = counts});
+  ASSERT_TRUE(result.ok()) << result.status();
+  ASSERT_EQ(result->attention.size(), static_cast<size_t>(model.config().num_layers));
+  for (int32_t layer = 0; layer < model.config().num_layers; ++layer) {
+    const at::Tensor& found = result->attention[layer];
+    EXPECT_LE(Error(found, Expected(absl::StrCat("attention.", layer)), 1), kFp32Bound) << layer;
+    // Each of a row's queries gives 1 in all, and nothing to padding.
+    const at::Tensor queries = lengths.clamp_max(kAttendingTokens).to(at::kFloat);
+    EXPECT_LE((found.sum(1) - queries).abs().max().item<double>(), kFp32Bound) << layer;
+  }
+  // What a row gets does not depend on what others want.
+  std::vector<int64_t> first_alone(counts.size(), 0);
+  first_alone[0] = kAttendingTokens;
+  const auto alone = model.Forward(Batch(), nullptr, {.attending_tokens = first_alone});
+  ASSERT_TRUE(alone.ok()) << alone.status();
+  EXPECT_TRUE(at::equal(alone->attention[0][0], result->attention[0][0]));
+  EXPECT_EQ(alone->attention[0][1].abs().sum().item<double>(), 0);
+  EXPECT_TRUE(at::equal(alone->hidden, model.Forward(Batch(), nullptr)->hidden));
+  EXPECT_FALSE(model.Forward(Batch(), nullptr, {.attending_tokens = {1}}).ok());
+  EXPECT_FALSE(model.Forward(Batch(), &alone->cache, {.attending_tokens = counts}).ok());
 }
 
 // The rows' pasts have different lengths, so their new tokens sit behind invalid slots.

@@ -33,6 +33,7 @@ static_assert(static_cast<int>(ScaleType::kNone) == v1::SCALE_TYPE_UNSPECIFIED);
 static_assert(static_cast<int>(ScaleType::kFp16) == v1::SCALE_TYPE_FP16);
 static_assert(static_cast<int>(ScaleType::kBf16) == v1::SCALE_TYPE_BF16);
 static_assert(static_cast<int>(ScaleType::kFp32) == v1::SCALE_TYPE_FP32);
+static_assert(static_cast<int>(ScaleType::kTwoLevel) == v1::SCALE_TYPE_TWO_LEVEL);
 static_assert(static_cast<int>(Selection::kAll) == v1::SELECTION_ALL);
 static_assert(static_cast<int>(Selection::kFront) == v1::SELECTION_FRONT);
 static_assert(static_cast<int>(Selection::kBack) == v1::SELECTION_BACK);
@@ -41,6 +42,9 @@ static_assert(static_cast<int>(Selection::kValueNorm) == v1::SELECTION_VALUE_NOR
 static_assert(static_cast<int>(Selection::kStrided) == v1::SELECTION_STRIDED);
 static_assert(static_cast<int>(Selection::kRandom) == v1::SELECTION_RANDOM);
 static_assert(static_cast<int>(Selection::kSinks) == v1::SELECTION_SINKS);
+static_assert(static_cast<int>(Selection::kAttention) == v1::SELECTION_ATTENTION);
+static_assert(static_cast<int>(Selection::kProjectedNorm) == v1::SELECTION_PROJECTED_NORM);
+static_assert(static_cast<int>(Selection::kResidualNorm) == v1::SELECTION_RESIDUAL_NORM);
 static_assert(static_cast<int>(IndexSets::kPerLayer) == v1::INDEX_SETS_PER_LAYER);
 static_assert(static_cast<int>(Entropy::kNone) == v1::ENTROPY_NONE);
 static_assert(static_cast<int>(Entropy::kRans) == v1::ENTROPY_RANS);
@@ -179,6 +183,8 @@ v1::Codec CodecToProto(const CodecSpec& codec) {
   proto.set_sinks(codec.sinks);
   proto.set_seed(codec.seed);
   proto.set_entropy(static_cast<v1::Entropy>(codec.entropy));
+  proto.set_window(codec.window);
+  proto.set_pool(codec.pool);
   proto.set_index_sets(static_cast<v1::IndexSets>(codec.index_sets));
   ScheduleToProto(codec.schedule, proto);
   proto.set_budget_bytes(codec.budget_bytes);
@@ -214,6 +220,8 @@ absl::StatusOr<CodecSpec> CodecFromProto(const v1::Codec& proto) {
   codec.sinks = proto.sinks();
   codec.seed = proto.seed();
   codec.entropy = static_cast<Entropy>(proto.entropy());
+  codec.window = proto.window();
+  codec.pool = proto.pool();
   codec.index_sets = static_cast<IndexSets>(proto.index_sets());
   ASSIGN_OR_RETURN(codec.schedule, ScheduleFromProto(proto));
   codec.budget_bytes = proto.budget_bytes();

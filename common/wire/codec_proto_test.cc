@@ -19,6 +19,8 @@ TEST(CodecProtoTest, EveryCodecComesBack) {
           ",select=key_norm,keep_ratio=1", ",select=value_norm,keep_tokens=4294967295",
           ",select=strided,keep_ratio=0.1,keep_tokens_min=3",
           ",select=value_norm,indices=per_layer,keep_tokens=2",
+          ",select=attention,window=9,pool=63,keep_tokens=20",
+          ",select=projected_norm,keep_tokens=2", ",select=residual_norm,keep_ratio=0.5",
           ",select=random,seed=4294967295,keep_tokens=1", ",select=sinks,sinks=9,keep_tokens=20"}) {
       const CodecSpec codec = CodecSpec::Parse(scheme + selection).value();
       EXPECT_EQ(CodecFromProto(CodecToProto(codec)).value(), codec);
@@ -45,7 +47,8 @@ TEST(CodecProtoTest, AChoiceOfKltComesBack) {
 TEST(CodecProtoTest, AScheduleAndABudgetComeBack) {
   for (const char* text : {"int4,keys=0-7:int8,values=20-23:bf16", "int8,budget_bytes=5000000000",
                            "bf16,select=back,budget_bytes=700,weights=00000000000000ab",
-                           "bf16,keys=0-1:none,values=3:nf4:group8:fp32"}) {
+                           "bf16,keys=0-1:none,values=3:nf4:group8:fp32",
+                           "int4,axis=group,scale=two_level,keys=1:int8:group8"}) {
     const CodecSpec codec = CodecSpec::Parse(text).value();
     EXPECT_EQ(CodecFromProto(CodecToProto(codec)).value(), codec) << text;
   }
@@ -86,8 +89,13 @@ TEST(CodecProtoTest, AFieldOutOfRangeIsRefusedByName) {
   EXPECT_THAT(CodecError([](auto& c) { c.set_axis(static_cast<v1::Axis>(7)); }),
               HasSubstr("axis is 7: expected 0 to 6"));
   EXPECT_THAT(CodecError([](auto& c) { c.clear_axis(); }), HasSubstr("axis"));
-  EXPECT_THAT(CodecError([](auto& c) { c.set_scale_type(static_cast<v1::ScaleType>(4)); }),
-              HasSubstr("scale_type is 4"));
+  EXPECT_THAT(CodecError([](auto& c) { c.set_scale_type(static_cast<v1::ScaleType>(5)); }),
+              HasSubstr("scale_type is 5"));
+  EXPECT_THAT(CodecError([](auto& c) { c.set_scale_type(v1::SCALE_TYPE_TWO_LEVEL); }),
+              HasSubstr("scale is 'two_level': expected fp16, bf16 or fp32, as axis is per_token"));
+  EXPECT_THAT(CodecError([](auto& c) { c.set_window(3); }),
+              HasSubstr("window is '3': expected none, as select is back"));
+  EXPECT_THAT(CodecError([](auto& c) { c.set_pool(3); }), HasSubstr("pool is '3'"));
   EXPECT_THAT(CodecError([](auto& c) { c.clear_scale_type(); }), HasSubstr("scale"));
   EXPECT_THAT(CodecError([](auto& c) { c.set_selection(static_cast<v1::Selection>(-1)); }),
               HasSubstr("selection is -1"));
@@ -96,8 +104,8 @@ TEST(CodecProtoTest, AFieldOutOfRangeIsRefusedByName) {
   EXPECT_THAT(CodecError([](auto& c) { c.set_keep_tokens(0); }), HasSubstr("keep_tokens"));
   EXPECT_THAT(CodecError([](auto& c) { c.set_scheme(v1::Scheme(15)); }),
               HasSubstr("scheme is 15: expected 1 to 14"));
-  EXPECT_THAT(CodecError([](auto& c) { c.set_selection(v1::Selection(9)); }),
-              HasSubstr("selection is 9: expected 1 to 8"));
+  EXPECT_THAT(CodecError([](auto& c) { c.set_selection(v1::Selection(12)); }),
+              HasSubstr("selection is 12: expected 1 to 11"));
   EXPECT_THAT(CodecError([](auto& c) { c.set_group_size(8); }), HasSubstr("group is '8'"));
   EXPECT_THAT(CodecError([](auto& c) { c.set_axis(v1::AXIS_GROUP); }), HasSubstr("group is '0'"));
   EXPECT_THAT(CodecError([](auto& c) { c.set_entropy(v1::Entropy(3)); }),

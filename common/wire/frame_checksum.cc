@@ -44,6 +44,8 @@ void AddLaterFields(Hasher& hasher, const v1::Codec& codec) {
   }
   AddPresent(hasher, v1::Codec::kEntropyFieldNumber, codec.entropy());
   AddPresent(hasher, v1::Codec::kIndexSetsFieldNumber, codec.index_sets());
+  AddPresent(hasher, v1::Codec::kWindowFieldNumber, codec.window());
+  AddPresent(hasher, v1::Codec::kPoolFieldNumber, codec.pool());
 }
 
 }  // namespace

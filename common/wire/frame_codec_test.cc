@@ -30,6 +30,8 @@ const std::vector<std::string> kCodecs = {
     "int4,select=value_norm,keep_tokens=3",
     "fp16,select=value_norm,keep_ratio=0.9",
     "int8,select=value_norm,indices=per_layer,keep_ratio=0.25",
+    "int4,axis=group,group=8,scale=two_level",
+    "int8,axis=group,scale=two_level,select=attention,keep_ratio=0.5",
     "int4,select=key_norm,indices=per_layer,keep_tokens=2,keys=1-2:none,values=2:none",
     "fp8_e4m3",
     "int3,axis=per_channel",

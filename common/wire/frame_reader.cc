@@ -112,8 +112,8 @@ struct FrameReader::State {
   // Of the tokens of `whole` before `token`.
   size_t ScaleBytesBefore(const KvBlock& whole, uint32_t token) const {
     const CodecSpec own = frame.codec.Of(whole.layer, whole.half);
-    return ScalesBefore(own.scaling(), token, frame.layout.num_kv_heads, frame.layout.head_dim) *
-           ScaleBytes(own.scale_type);
+    return qc2c::ScaleBytesBefore(own.scaling(), token, frame.layout.num_kv_heads,
+                                  frame.layout.head_dim);
   }
   absl::Status ReadBlock(const BlockView& view);
   absl::Status CheckBlock(const BlockView& view) const;

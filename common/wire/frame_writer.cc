@@ -81,8 +81,8 @@ class ChunkWriter {
 
   // Of a block's tokens before `token`.
   size_t ScaleBytesBefore(const CodecSpec& own, uint32_t token) const {
-    return ScalesBefore(own.scaling(), token, frame_.layout.num_kv_heads, frame_.layout.head_dim) *
-           ScaleBytes(own.scale_type);
+    return qc2c::ScaleBytesBefore(own.scaling(), token, frame_.layout.num_kv_heads,
+                                  frame_.layout.head_dim);
   }
 
   // Codes, scales and zero points of `count` tokens.

@@ -74,7 +74,7 @@ ModelFacts Facts() {
 // File names are a codec's canonical text, perhaps behind the word for another cache or layer set.
 std::string CodecOf(const std::string& name) {
   for (const std::string prefix :
-       {"chunks-", "apart-", "wide-", "peaked-", "segments-", "turned-", "channels-"}) {
+       {"chunks-", "apart-", "wide-", "peaked-", "segments-", "turned-", "channels-", "scored-"}) {
     if (name.starts_with(prefix)) return name.substr(prefix.size());
   }
   return name;
@@ -106,9 +106,18 @@ KvLayerSet LayersOf(const std::string& name) {
                                                     : KvLayerSet{.values = {1}};
 }
 
+// The scores of the frames "scored-...": make_golden.py's layer_scores.
+std::vector<float> GivenScores() {
+  std::vector<float> scores;
+  for (int i = 0; i < 3 * 9; ++i)
+    scores.push_back(static_cast<float>((i / 9 * 5 + i % 9 * 7) % 11) / 4);
+  return scores;
+}
+
 TEST(GoldenFrameTest, EveryFrameOfVersion2IsWrittenAndReadAsBefore) {
   size_t num_frames = 0;
   const ModelFacts facts = Facts();
+  const std::vector<float> scores = GivenScores();
   std::vector<uint32_t> positions;  // of tokens in their prompt
   for (uint32_t t = 0; t < 9; ++t) positions.push_back(2 * t + 3);
   const auto folder = std::filesystem::path(QC2C_SOURCE_DIR) / "proto/golden/v2";
@@ -120,8 +129,10 @@ TEST(GoldenFrameTest, EveryFrameOfVersion2IsWrittenAndReadAsBefore) {
     ASSERT_TRUE(codec.ok()) << codec.status();
     const Ramp ramp = RampOf(name);
     const bool turned = name.starts_with("turned-");
-    auto frame = EncodeCache(ramp.view(), LayersOf(name), *codec,
-                             turned ? CodecContext{&facts, positions} : CodecContext());
+    CodecContext context;
+    if (turned) context = {&facts, positions};
+    if (name.starts_with("scored-")) context.token_scores = {scores.data(), 9};
+    auto frame = EncodeCache(ramp.view(), LayersOf(name), *codec, context);
     ASSERT_TRUE(frame.ok()) << frame.status();
     frame->model_fingerprint = 0x0123456789abcdef;
     const auto messages = WriteFrame(*frame, long_frame ? 1024 : kDefaultChunkBytes);
@@ -140,7 +151,7 @@ TEST(GoldenFrameTest, EveryFrameOfVersion2IsWrittenAndReadAsBefore) {
     ExpectSameFrame(*read, *frame);
     ++num_frames;
   }
-  EXPECT_EQ(num_frames, 79);
+  EXPECT_EQ(num_frames, 86);
 }
 
 }  // namespace

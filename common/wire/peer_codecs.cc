@@ -7,6 +7,7 @@
 #include "common/base/hash.h"
 #include "common/base/status_macros.h"
 #include "common/codec/scheme_registry.h"
+#include "common/codec/selection.h"
 #include "common/wire/frame_codec.h"
 
 namespace qc2c {
@@ -28,18 +29,21 @@ absl::Status CheckListed(const char* what, T wanted,
       "' does not write: expected one of ", names));
 }
 
-absl::Status CheckPrecision(const v1::ModelCard& sharer, const Precision& precision) {
-  RETURN_IF_ERROR(
-      CheckListed("scheme", precision.scheme, sharer.schemes(), SchemeName, sharer.model()));
-  if (precision.axis == Axis::kNone) return absl::OkStatus();
-  return CheckListed("axis", precision.axis, sharer.axes(), AxisName, sharer.model());
-}
-
 absl::Status CheckOption(const v1::ModelCard& sharer, v1::CodecOption option, const char* keys) {
   const auto& listed = sharer.codec_options();
   if (std::ranges::find(listed, static_cast<int>(option)) != listed.end()) return absl::OkStatus();
   return absl::FailedPreconditionError(
       absl::StrCat("codec: the sharer's model '", sharer.model(), "' does not know ", keys));
+}
+
+absl::Status CheckPrecision(const v1::ModelCard& sharer, const Precision& precision) {
+  RETURN_IF_ERROR(
+      CheckListed("scheme", precision.scheme, sharer.schemes(), SchemeName, sharer.model()));
+  if (precision.axis == Axis::kNone) return absl::OkStatus();
+  if (precision.scale_type == ScaleType::kTwoLevel) {
+    RETURN_IF_ERROR(CheckOption(sharer, v1::CODEC_OPTION_TWO_LEVEL, "scale=two_level"));
+  }
+  return CheckListed("axis", precision.axis, sharer.axes(), AxisName, sharer.model());
 }
 
 constexpr v1::Treatment kAllTreatments[] = {v1::TREATMENT_ROTATION_REMOVE,
@@ -124,12 +128,13 @@ void DescribeCodecs(v1::ModelCard& card) {
   }
   for (const Axis axis : kAllAxes) card.add_axes(static_cast<v1::Axis>(axis));
   for (const Selection selection : kAllSelections) {
-    card.add_selections(static_cast<v1::Selection>(selection));
+    if (!NeedsReceiver(selection)) card.add_selections(static_cast<v1::Selection>(selection));
   }
   for (const Entropy entropy : kAllEntropies) card.add_entropies(static_cast<v1::Entropy>(entropy));
   card.add_codec_options(v1::CODEC_OPTION_SCHEDULE);
   card.add_codec_options(v1::CODEC_OPTION_BUDGET);
   card.add_codec_options(v1::CODEC_OPTION_LAYER_INDICES);
+  card.add_codec_options(v1::CODEC_OPTION_TWO_LEVEL);
   for (const v1::Treatment treatment : kAllTreatments) card.add_treatments(treatment);
 }
 

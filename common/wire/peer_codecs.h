@@ -8,8 +8,8 @@
 namespace qc2c {
 
 // Fills in what this build writes: format_version, max_chunk_bytes, schemes, axes, selections,
-// entropies, codec_options, treatments. What this sharer alone holds (calibrations, codebooks) is
-// left for the caller.
+// entropies, codec_options, treatments. What this sharer alone holds (calibrations, codebooks, a
+// receiver and the selections that need one) is left for the caller.
 void DescribeCodecs(v1::ModelCard& card);
 
 // FAILED_PRECONDITION unless the sharer writes the version that this build reads.

@@ -25,7 +25,7 @@ std::string ErrorOf(const v1::ModelCard& card, const std::string& codec) {
 TEST(PeerCodecsTest, ACardListsEveryEnumeratorButUnspecified) {
   const v1::ModelCard card = Card();
   EXPECT_EQ(card.schemes_size(), v1::Scheme_MAX);
-  EXPECT_EQ(card.selections_size(), v1::Selection_MAX);
+  EXPECT_EQ(card.selections_size(), v1::Selection_MAX - 2);  // but those that need a receiver
   EXPECT_THAT(card.entropies(), ElementsAre(v1::ENTROPY_NONE, v1::ENTROPY_RANS, v1::ENTROPY_ZSTD));
   EXPECT_THAT(card.axes(),
               ElementsAre(v1::AXIS_PER_TOKEN, v1::AXIS_PER_HEAD, v1::AXIS_PER_LAYER,
@@ -37,7 +37,8 @@ TEST(PeerCodecsTest, ACardListsEveryEnumeratorButUnspecified) {
   for (const char* codec :
        {"bf16", "int4,entropy=rans", "nf4,axis=group", "int8,select=random,keep_tokens=3",
         "int8,keys=0:nf4", "int8,budget_bytes=900",
-        "int8,select=key_norm,indices=per_layer,keep_tokens=3"}) {
+        "int8,select=key_norm,indices=per_layer,keep_tokens=3",
+        "int8,select=attention,keep_tokens=3", "int4,axis=group,group=8,scale=two_level"}) {
     EXPECT_TRUE(CheckSharerKnows(card, CodecSpec::Parse(codec).value()).ok()) << codec;
   }
 }
@@ -82,6 +83,12 @@ TEST(PeerCodecsTest, WhatASharerDoesNotListIsRefusedByName) {
   old.add_calibrations(0xff);
   EXPECT_TRUE(CheckSharerKnows(old, CodecSpec::Parse(means).value()).ok());
   old.add_selections(v1::SELECTION_KEY_NORM);
+  EXPECT_THAT(ErrorOf(old, "int8,select=attention,keep_tokens=3"),
+              HasSubstr("select is attention, which"));
+  EXPECT_THAT(ErrorOf(Card(), "int8,select=projected_norm,keep_tokens=3"),
+              HasSubstr("select is projected_norm, which the sharer's model"));
+  EXPECT_THAT(ErrorOf(old, "int8,axis=group,scale=two_level"),
+              HasSubstr("'m' does not know scale=two_level"));
   EXPECT_THAT(ErrorOf(old, "int8,select=key_norm,indices=per_layer,keep_tokens=3"),
               HasSubstr("'m' does not know indices=per_layer"));
   old.add_schemes(static_cast<v1::Scheme>(99));  // of a newer build

@@ -32,9 +32,9 @@ LEVELS = {
 SCHEMES = FLOATS | {name: row[0] for name, row in (INTEGERS | LEVELS).items()}
 AXES = {None: 0, "per_token": 1, "per_head": 2, "per_layer": 3, "per_channel": 4, "group": 5}
 AXES["group_tokens"] = 6
-SCALES = {None: 0, "fp16": 1, "bf16": 2, "fp32": 3}
+SCALES = {None: 0, "fp16": 1, "bf16": 2, "fp32": 3, "two_level": 4}
 SELECTIONS = {"all": 1, "front": 2, "back": 3, "key_norm": 4, "value_norm": 5}
-SELECTIONS |= {"strided": 6, "random": 7, "sinks": 8}
+SELECTIONS |= {"strided": 6, "random": 7, "sinks": 8, "attention": 9}
 INDEX_SETS = {"one": 0, "per_layer": 1}
 ENTROPIES = {None: 0, "rans": 1, "zstd": 2}
 ROTATIONS = {"keep": 0, "remove": 1}
@@ -154,6 +154,9 @@ def stored_scales(x, codec, kind, divisor):
     over = {"per_head": (0, 2), "per_layer": (0, 1, 2), "per_channel": (0,)}.get(axis, (2,))
     groups = [x[:, :, d : d + size] for d in range(0, x.shape[2], size)]
     raw = np.concatenate([statistic(group, kind, over) for group in groups], axis=2)
+    if codec["scale"] == "two_level":
+        stored, scale = two_levels((raw / np.float32(divisor)).astype(np.float32))
+        return stored, np.repeat(scale, size, axis=2)[:, :, : x.shape[2]]
     stored = store((raw / np.float32(divisor)).astype(np.float32), codec["scale"])
     scale = load(stored, codec["scale"])
     if axis == "group":
@@ -161,6 +164,18 @@ def stored_scales(x, codec, kind, divisor):
     if axis not in ("per_token", "group"):
         stored = stored.reshape(-1)
     return stored, np.broadcast_to(scale, x.shape)
+
+
+def two_levels(raw):
+    """[T, H, groups] to the bytes of each row, [T, H, 2 + groups], and the scales."""
+    margin = np.float32(256) / np.float32(255)
+    row = (raw.max(axis=2, keepdims=True) * margin).astype("<f2")
+    row = np.where(row < 2.0**-14, np.float16(0), row).astype("<f2")
+    wide = row.astype(np.float32)
+    parts = np.divide(raw * np.float32(256), wide, out=np.zeros_like(raw), where=wide > 0)
+    parts = np.minimum(np.ceil(parts), 255).astype(np.uint8)
+    stored = np.concatenate([row.view(np.uint8), parts], axis=2)
+    return stored, wide * parts.astype(np.float32) / np.float32(256)
 
 
 def pack(codes, bits):
@@ -327,14 +342,29 @@ def mix(x):
     return x ^ x >> 31
 
 
+def layer_scores(cache, codec):
+    """[L, T]: what each layer thinks of each token; None where no scores decide."""
+    selection = codec.get("select", "all")
+    if selection == "attention":  # what the caller of the codec gives
+        layer, token = np.indices(cache.shape[1:3])
+        return (layer * 5 + token * 7) % 11 / 4
+    if selection not in ("key_norm", "value_norm"):
+        return None
+    half = 0 if selection == "key_norm" else 1
+    return np.linalg.norm(cache[half].astype(np.float64), axis=-1).mean(axis=-1)
+
+
 def select(cache, codec, layers):
     """The positions of each sent layer."""
+    scores = layer_scores(cache, codec)
     if codec.get("indices") == "per_layer":
-        return {layer: select_one(cache[:, layer : layer + 1], codec) for layer in layers}
-    return dict.fromkeys(layers, select_one(cache, codec))
+        return {layer: select_one(cache, codec, scores[layer]) for layer in layers}
+    return dict.fromkeys(
+        layers, select_one(cache, codec, None if scores is None else scores.sum(axis=0))
+    )
 
 
-def select_one(cache, codec):
+def select_one(cache, codec, score):
     num_tokens = cache.shape[2]
     if "keep_tokens" in codec:
         kept = min(codec["keep_tokens"], num_tokens)
@@ -357,13 +387,11 @@ def select_one(cache, codec):
     if selection == "sinks":
         front = min(codec.get("sinks", 4), kept)
         return np.r_[:front, num_tokens - kept + front : num_tokens]
-    half = 0 if selection == "key_norm" else 1
-    score = np.linalg.norm(cache[half].astype(np.float64), axis=-1).mean(axis=-1).sum(axis=0)
     return np.sort(np.argsort(-score, kind="stable")[:kept])
 
 
 def code_positions(sets, num_tokens, selection):
-    if selection not in ("key_norm", "value_norm") or len(sets[0]) == num_tokens:
+    if selection not in ("key_norm", "value_norm", "attention") or len(sets[0]) == num_tokens:
         return 0, b""
     bitmaps, deltas = b"", b""
     for positions in sets:
@@ -455,7 +483,10 @@ def frame(cache, key_layers, value_layers, codec, chunk_bytes=1 << 20, facts=Non
     keep += b"".join(uint(number, v) for number, v in treatment.items())
     keep += fixed64(15, calibration) if calibration else b""
     entropy = ENTROPIES[codec.get("entropy")]
-    keep += uint(16, entropy) + uint(17, index_sets)
+    later = {16: entropy, 17: index_sets}
+    if selection == "attention":
+        later |= {18: codec.get("window", 8), 19: codec.get("pool", 5)}
+    keep += b"".join(uint(number, v) for number, v in later.items())
     keep += schedule_fields
     present = b"".join(u32(number, v) for number, v in treatment.items() if v)
     present += u32(15) + struct.pack("<Q", calibration) if calibration else b""
@@ -478,8 +509,7 @@ def frame(cache, key_layers, value_layers, codec, chunk_bytes=1 << 20, facts=Non
         + struct.pack("<Q", FINGERPRINT)
         + u32(*layout, *numbers, keep_case, keep_bits, *extras)
         + present
-        + (u32(16, entropy) if entropy else b"")
-        + (u32(17, index_sets) if index_sets else b"")
+        + b"".join(u32(number, v) for number, v in later.items() if v)
     )
     digest.update(
         u32(num_tokens, num_kept, coding, len(indices))
@@ -585,6 +615,11 @@ def main(folder):
         int8 | {"select": "value_norm"} | by_layer,
         int4 | {"select": "key_norm"} | by_layer | {"keep_tokens": 1, "keys": "2:none"},
     ]
+    for attention in (
+        int8 | {"select": "attention", "keep_tokens": 4},
+        int4 | {"select": "attention", "window": 3, "pool": 1} | by_layer,
+    ):
+        write(folder / f"scored-{codec_text(attention)}.hex", frame(small, *both, attention))
     for codec in codecs:
         write(folder / f"{codec_text(codec)}.hex", frame(small, *both, codec))
     write(folder / "apart-int8,axis=per_token,scale=fp16.hex", frame(small, [1], [0, 1], int8))
@@ -594,6 +629,13 @@ def main(folder):
     for scheme in ("int4", "int3", "nf4"):
         codec = {"scheme": scheme, "axis": "group", "group": 8, "scale": "fp16"}
         write(folder / f"wide-{codec_text(codec)}.hex", frame(wide, [0], [0], codec))
+    two_level = {"axis": "group", "scale": "two_level", "group": 8}
+    for scheme in ("int8", "int4", "int2_lloyd", "binary"):
+        codec = {"scheme": scheme} | two_level
+        write(folder / f"wide-{codec_text(codec)}.hex", frame(wide, [0], [0], codec))
+    codec = {"scheme": "int4"} | two_level
+    mixed = {"scheme": "bf16", "values": "1:int4:group8:two_level"}
+    write(folder / f"{codec_text(mixed)}.hex", frame(small, *both, mixed))
     turned = ramp(2, 2, 8, 9)
     means = {"rotation": "remove", "mean": "calibrated", "calibration": "0123456789abcdef"}
     for codec in (

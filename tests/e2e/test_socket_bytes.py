@@ -76,6 +76,7 @@ def relayed(programs):
         "int8",
         "int4,select=back,keep_ratio=0.1",
         "int8,select=key_norm,indices=per_layer,keep_ratio=0.25",
+        "int4,axis=group,group=8,scale=two_level,select=attention,window=4,keep_ratio=0.5",
         "int4,keys=1-2:int8,values=3:none",
         "int8,budget_bytes=900",
     ],

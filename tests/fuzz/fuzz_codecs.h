@@ -30,6 +30,7 @@ inline constexpr const char* kFuzzCodecs[] = {
     "int8,axis=group,group=8,zero_point=midpoint,select=key_norm,keep_tokens=4",
     "int8,select=key_norm,indices=per_layer,keep_tokens=5",
     "int4,select=value_norm,indices=per_layer,keep_ratio=0.6",
+    "int4,axis=group,group=8,scale=two_level,select=attention,keep_tokens=6",
 };
 
 }  // namespace qc2c

@@ -9,6 +9,8 @@ expected.safetensors, for a ragged right-padded batch:
   ids [B, T], lengths [B]                 the batch
   hidden [B, T, C], logits [B, T, V]      padding positions are meaningless
   keys.L, values.L [B, H, T, D]           the cache of layer L
+  attention.L [B, T]                      what the last ATTENDING tokens of each row give to each
+                                          token: summed over them, the mean over heads
   past_lengths [B]                        a split of each row: that many tokens are the cached part
   greedy [B, 16]                          tokens that follow each row, alone in its batch
   greedy_margin [B, 16]                   the gap between the best two logits of each step
@@ -38,6 +40,7 @@ from transformers import (
 
 VOCAB = 512
 STEPS = 16
+ATTENDING = 5
 COMMON = dict(vocab_size=VOCAB, eos_token_id=2, bos_token_id=1)
 # Each row's tokens, and how many of them the cached part of a continuation has.
 ROWS = {"lengths": [23, 1, 17, 9], "past_lengths": [14, 0, 16, 5]}
@@ -248,6 +251,20 @@ def prefill(model, batch):
     return tensors
 
 
+def attention(model, batch):
+    """From the weights that eager attention returns. Here the model must be of that kind."""
+    ids, lengths = batch["ids"], batch["lengths"]
+    mask = (torch.arange(ids.shape[1])[None] < lengths[:, None]).long()
+    out = model(ids, attention_mask=mask, output_attentions=True)
+    tensors = {}
+    for index, weights in enumerate(out.attentions):  # [B, heads, T, T]
+        of_tokens = weights.mean(dim=1)
+        tensors[f"attention.{index}"] = torch.stack(
+            [of_tokens[b, max(0, n - ATTENDING) : n].sum(dim=0) for b, n in enumerate(lengths)]
+        )
+    return tensors
+
+
 def continuations(model, batch):
     rows = [
         row[:n].tolist() for row, n in zip(batch["ids"], batch["lengths"].tolist(), strict=True)
@@ -281,20 +298,23 @@ def write_case(folder, seed, model_class, config, extras):
     batch = draw_batch(extras if "lengths" in extras else ROWS, generator)
 
     # Loaded, not converted by .to(), which would round the rotary frequencies as well.
-    def load(dtype, attention):
-        return model_class.from_pretrained(
-            folder, dtype=dtype, attn_implementation=attention
-        ).eval()
+    def load(dtype, kind):
+        return model_class.from_pretrained(folder, dtype=dtype, attn_implementation=kind).eval()
 
     model = load(torch.float32, "sdpa")
     save(
-        {**batch, **prefill(model, batch), **continuations(model, batch)},
+        {
+            **batch,
+            **prefill(model, batch),
+            **attention(load(torch.float32, "eager"), batch),
+            **continuations(model, batch),
+        },
         folder / "expected.safetensors",
     )
-    for attention in ("sdpa", "eager"):
+    for kind in ("sdpa", "eager"):
         save(
-            prefill(load(torch.bfloat16, attention), batch),
-            folder / f"expected_bf16_{attention}.safetensors",
+            prefill(load(torch.bfloat16, kind), batch),
+            folder / f"expected_bf16_{kind}.safetensors",
         )
     print(folder.name, sum(p.numel() for p in model.parameters()))
 
