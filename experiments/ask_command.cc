@@ -61,26 +61,33 @@ Json ToJson(const AskFlags& flags, const v1::AnswerReply& reply) {
   for (const Stage& stage : StagesOf(reply.times())) {
     stages[stage.name] = static_cast<double>(stage.microseconds) / 1000;
   }
-  return {{"text", reply.text()},
-          {"mode", flags.mode},
-          {"codec", SharesCache(ModeOf(flags)) ? Json(flags.codec) : Json(nullptr)},
-          {"hint", reply.hint()},
-          {"degraded", reply.degraded()},
-          {"input_tokens", reply.num_input_tokens()},
-          {"kept_tokens", reply.num_kept_tokens()},
-          {"gen_tokens", reply.num_generated_tokens()},
-          {"bytes_tx", bytes.tx()},
-          {"bytes",
-           {{"payload", bytes.payload()},
-            {"scales", bytes.scales()},
-            {"indices", bytes.indices()},
-            {"header", bytes.header()},
-            {"grpc", bytes.grpc()},
-            {"formula", bytes.formula()},
-            {"raw", bytes.raw()},
-            {"messages", bytes.messages()}}},
-          {"latency_ms", static_cast<double>(reply.times().total_us()) / 1000},
-          {"stages_ms", stages}};
+  Json json = {{"text", reply.text()},
+               {"mode", flags.mode},
+               {"codec", SharesCache(ModeOf(flags)) ? Json(flags.codec) : Json(nullptr)},
+               {"hint", reply.hint()},
+               {"degraded", reply.degraded()},
+               {"input_tokens", reply.num_input_tokens()},
+               {"kept_tokens", reply.num_kept_tokens()},
+               {"gen_tokens", reply.num_generated_tokens()},
+               {"bytes_tx", bytes.tx()},
+               {"bytes",
+                {{"payload", bytes.payload()},
+                 {"scales", bytes.scales()},
+                 {"indices", bytes.indices()},
+                 {"header", bytes.header()},
+                 {"grpc", bytes.grpc()},
+                 {"formula", bytes.formula()},
+                 {"raw", bytes.raw()},
+                 {"messages", bytes.messages()}}},
+               {"latency_ms", static_cast<double>(reply.times().total_us()) / 1000},
+               {"stages_ms", stages}};
+  if (reply.from_sharers_size() < 2) return json;
+  for (const v1::AnswerReply::FromSharer& from : reply.from_sharers()) {
+    json["by_sharer"].push_back({{"sharer", from.sharer()},
+                                 {"bytes_tx", from.bytes().tx()},
+                                 {"kept_tokens", from.num_kept_tokens()}});
+  }
+  return json;
 }
 
 void PrintBreakdown(const AskFlags& flags, const v1::AnswerReply& reply) {
@@ -91,13 +98,18 @@ void PrintBreakdown(const AskFlags& flags, const v1::AnswerReply& reply) {
                   reply.num_kept_tokens(), " sent, ", reply.num_generated_tokens(), " generated");
   if (!reply.hint().empty()) absl::StrAppend(&text, "\nsharer  wrote \"", reply.hint(), "\"");
   if (!reply.degraded().empty()) {
-    absl::StrAppend(&text, "\ndegraded: answered without the sharer: ", reply.degraded());
+    absl::StrAppend(&text, "\ndegraded: answered without a sharer: ", reply.degraded());
   }
   absl::StrAppend(&text, "\nbytes   ", bytes.tx(), " = payload ", bytes.payload(), " + scales ",
                   bytes.scales(), " + indices ", bytes.indices(), " + header ", bytes.header());
   if (bytes.tx() > 0) {
     absl::StrAppend(&text, "; ", bytes.messages(), " messages, ", bytes.grpc(),
                     " with gRPC framing");
+  }
+  if (reply.from_sharers_size() > 1) {
+    for (const v1::AnswerReply::FromSharer& from : reply.from_sharers()) {
+      absl::StrAppend(&text, "; ", from.bytes().tx(), " from sharer ", from.sharer());
+    }
   }
   if (bytes.raw() > 0) {
     absl::StrAppend(&text, "; uncompressed ", bytes.raw(), ", formula ", bytes.formula());
@@ -196,7 +208,7 @@ void AddAskCommand(CLI::App& app) {
   command->add_flag("--json", flags->json, "print one JSON object instead of text");
   command->add_flag("--no-stream", flags->no_stream, "print the answer when it is complete");
   command->add_flag("--allow-degraded", flags->allow_degraded,
-                    "if the sharer is away, let the receiver answer alone and say so");
+                    "if a sharer is away, let the receiver answer without it and say so");
   command->add_option("TEXT", flags->text, "the question")->required();
   command->callback([flags] { ExitUnlessOk("ask", Ask(*flags)); });
 }

@@ -1,5 +1,6 @@
 #include "receiver/connected_sharer.h"
 
+#include <algorithm>
 #include <numeric>
 #include <utility>
 

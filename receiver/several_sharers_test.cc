@@ -7,6 +7,10 @@
 
 #include <future>
 
+#include "common/base/bytes.h"
+#include "common/base/files.h"
+#include "common/base/hash.h"
+#include "common/serving/channel_means_file.h"
 #include "receiver/direct_answer.h"
 #include "receiver/served_receiver.h"
 
@@ -220,6 +224,38 @@ TEST_F(SeveralSharersTest, WithoutOneTheOthersAnswerIfTheCallerAllowsThat) {
   const v1::AnswerReply alone = receiver->Answer(request);
   ExpectScores(alone, Own());
   EXPECT_THAT(alone.degraded(), AllOf(HasSubstr(qwen2->address()), HasSubstr(llama->address())));
+}
+
+TEST_F(SeveralSharersTest, AFileGoesToTheSharerThatItSaysItIsForAndNobodysIsRefused) {
+  const auto save = [&](const std::string& name, const LanguageModel& model, uint64_t fingerprint) {
+    const KvLayout layout = model.model.config().Layout();
+    const std::vector<float> zeros(static_cast<size_t>(layout.num_layers) * layout.num_kv_heads *
+                                   layout.head_dim);
+    const std::string path = absl::StrCat(testing::TempDir(), "/several-", getpid(), "/", name);
+    EXPECT_TRUE(SaveChannelMeans(path, fingerprint, {0, layout, zeros, zeros}).ok());
+    return path;
+  };
+  const std::string of_llama = save("llama", LlamaSharer(), LlamaSharer().model.fingerprint());
+  const std::string of_qwen2 =
+      save("qwen2", EmbeddedSharer(), EmbeddedSharer().model.fingerprint());
+  std::vector<SharerOptions> options(2);
+  options[kQwen2].link.address = qwen2->address();
+  options[kLlama].link.address = llama->address();
+  const auto sharers =
+      ConnectSharers(EmbeddedReceiver(), options, {.calibrations = {of_llama, of_qwen2}});
+  ASSERT_TRUE(sharers.ok()) << sharers.status();
+  const auto id_of = [&](Which which) {
+    const std::vector<ChannelMeans>& held = (*sharers)[which].facts().calibrations;
+    return held.size() == 1 ? held[0].id : 0;
+  };
+  EXPECT_EQ(id_of(kQwen2), Hash(AsBytes(ReadFile(of_qwen2).value())));
+  EXPECT_EQ(id_of(kLlama), Hash(AsBytes(ReadFile(of_llama).value())));
+
+  const std::string of_nobody = save("nobody", LlamaSharer(), 0x7e57);
+  const absl::Status status =
+      ConnectSharers(EmbeddedReceiver(), options, {.calibrations = {of_llama, of_nobody}}).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(std::string(status.message()), HasSubstr(of_nobody));
 }
 
 TEST_F(SeveralSharersTest, TextIsTheFirstSharersOrThatOfTheOneNamed) {

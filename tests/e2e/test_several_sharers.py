@@ -139,6 +139,9 @@ def sum_of_parts(parts: dict[str, int]) -> int:
 def test_one_sharer_away_fails_the_question_by_name_or_is_left_out(receiver, sharers):
     ask = ["ask", "--receiver", receiver.address, "--codec", "fp32", "--json", "--allow-degraded"]
     question = "Which city does Iris Trizer live in?"
+    both = json.loads(run("qc2c", *ask[:-1], question).stdout)
+    assert [one["sharer"] for one in both["by_sharer"]] == [0, 1]
+    assert sum(one["bytes_tx"] for one in both["by_sharer"]) == both["bytes_tx"]
     sharers[1].kill()
     failed = run("qc2c", *ask[:-1], question)
     assert failed.returncode == UNAVAILABLE
@@ -149,7 +152,7 @@ def test_one_sharer_away_fails_the_question_by_name_or_is_left_out(receiver, sha
     answer = json.loads(degraded.stdout)
     assert sharers[1].address in answer["degraded"]
     assert answer["text"] == "Boston"  # which the other sharer knows
-    assert answer["bytes_tx"] > 0
+    assert answer["bytes_tx"] == both["by_sharer"][0]["bytes_tx"]
 
 
 def test_flags_that_do_not_pair_up_are_refused(programs, folder, sharers):
