@@ -66,6 +66,7 @@ Json ToJson(const AskFlags& flags, const v1::AnswerReply& reply) {
                {"codec", SharesCache(ModeOf(flags)) ? Json(flags.codec) : Json(nullptr)},
                {"hint", reply.hint()},
                {"degraded", reply.degraded()},
+               {"codec_fallback", reply.codec_fallback()},
                {"input_tokens", reply.num_input_tokens()},
                {"kept_tokens", reply.num_kept_tokens()},
                {"gen_tokens", reply.num_generated_tokens()},
@@ -99,6 +100,9 @@ void PrintBreakdown(const AskFlags& flags, const v1::AnswerReply& reply) {
   if (!reply.hint().empty()) absl::StrAppend(&text, "\nsharer  wrote \"", reply.hint(), "\"");
   if (!reply.degraded().empty()) {
     absl::StrAppend(&text, "\ndegraded: answered without a sharer: ", reply.degraded());
+  }
+  if (!reply.codec_fallback().empty()) {
+    absl::StrAppend(&text, "\nfallback to ", reply.codec_fallback());
   }
   absl::StrAppend(&text, "\nbytes   ", bytes.tx(), " = payload ", bytes.payload(), " + scales ",
                   bytes.scales(), " + indices ", bytes.indices(), " + header ", bytes.header());

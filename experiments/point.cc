@@ -184,6 +184,7 @@ nlohmann::ordered_json CodecToJson(const CodecSpec& codec) {
     if (codec.klt->codebook != 0) json["codebook"] = HashText(codec.klt->codebook);
     if (codec.klt->level) json["level"] = *codec.klt->level;
     if (codec.klt->budget_bytes != 0) json["budget_bytes"] = codec.klt->budget_bytes;
+    if (codec.klt->fallback) json["fallback"] = SchemeName(*codec.klt->fallback);
     return json;
   }
   if (codec.axis != Axis::kNone) {

@@ -137,6 +137,10 @@ Json SummarizePoint(const Point& point, const std::string& dataset,
   row["unreadable"] = unreadable;
   row["input_tokens"] = MeanOf(predictions, [](const Prediction& p) { return p.input_tokens; });
   row["kept_tokens"] = MeanOf(predictions, [](const Prediction& p) { return p.kept_tokens; });
+  if (point.codec && point.codec->klt && point.codec->klt->fallback) {
+    row["codec_fallbacks"] = std::ranges::count_if(
+        predictions, [](const Prediction& p) { return !p.codec_fallback.empty(); });
+  }
   row["bytes_tx"] = BytesOf(predictions);
   const Json by_sharer = BytesBySharer(predictions);
   if (!by_sharer.empty()) row["bytes_tx"]["by_sharer"] = by_sharer;

@@ -113,6 +113,7 @@ Json Prediction::ToJson() const {
                {"times_us", TimesToJson(times)},
                {"wall_us", wall_us},
                {"socket_bytes", socket_bytes.has_value() ? Json(*socket_bytes) : Json(nullptr)}};
+  if (!codec_fallback.empty()) json["codec_fallback"] = codec_fallback;
   if (!option_scores.empty()) json["option_scores"] = option_scores;
   for (const FromSharer& from : by_sharer) {
     json["by_sharer"].push_back(
@@ -140,6 +141,9 @@ absl::StatusOr<Prediction> Prediction::FromJson(const Json& json) {
   prediction.times.set_total_us(
       static_cast<uint64_t>(std::llround(fields.Get<double>("latency_ms") * 1000)));
   prediction.wall_us = fields.Get<uint64_t>("wall_us");
+  if (json.contains("codec_fallback")) {
+    prediction.codec_fallback = fields.Get<std::string>("codec_fallback");
+  }
   if (json.contains("socket_bytes") && !json["socket_bytes"].is_null()) {
     prediction.socket_bytes = fields.Get<uint64_t>("socket_bytes");
   }

@@ -26,8 +26,9 @@ struct Prediction {
   uint32_t gen_tokens = 0;
   uint32_t kept_tokens = 0;
   std::string hint;
-  v1::ByteCounts bytes;  // of the caches or the text that crossed
-  v1::StageTimes times;  // as the receiver measured them
+  std::string codec_fallback;  // not empty: another codec than the point's, which and why
+  v1::ByteCounts bytes;        // of the caches or the text that crossed
+  v1::StageTimes times;        // as the receiver measured them
   uint64_t wall_us = 0;  // since the answer before it in the same session: their sum is the run's
                          // time, whatever number of questions is in flight
   // One an option, in nats, a token's mean for loglikelihood; empty for answers in text.

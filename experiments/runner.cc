@@ -58,6 +58,7 @@ Prediction MakePrediction(const Question& question, const Score& score, v1::Answ
   prediction.gen_tokens = reply.num_generated_tokens();
   prediction.kept_tokens = reply.num_kept_tokens();
   prediction.hint = reply.hint();
+  prediction.codec_fallback = reply.codec_fallback();
   prediction.bytes = reply.bytes();
   prediction.times = reply.times();
   if (reply.from_sharers_size() > 1) {

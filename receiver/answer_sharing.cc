@@ -1,4 +1,5 @@
 // What a batch asks of the sharers and how it takes their caches.
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -20,10 +21,9 @@ uint64_t RawBytes(const KvFrame& frame, const v1::ModelCard& sharer) {
          frame.num_tokens * value_bytes;
 }
 
-// The codebook of a klt codec, which fits what is read; fills in an id that the codec leaves open.
+// The codebook of a klt codec; fills in an id that the codec leaves open.
 absl::StatusOr<const KltCodebook*> ChooseCodebook(const ConnectedSharer& sharer,
-                                                  const KvLayerSet& layers,
-                                                  const SharerReading& reading, CodecSpec& codec) {
+                                                  const KvLayerSet& layers, CodecSpec& codec) {
   const KltCodebooks& codebooks = sharer.codebooks();
   if (codec.klt->codebook == 0) {
     const std::vector<uint64_t> ids = codebooks.ids();
@@ -38,22 +38,36 @@ absl::StatusOr<const KltCodebook*> ChooseCodebook(const ConnectedSharer& sharer,
     return absl::FailedPreconditionError(
         "codec: klt is for the open gates of a fuser: expected mode MODE_FUSED");
   }
-  const std::vector<uint32_t> positions = reading.Positions();
-  RETURN_IF_ERROR(codebook->prompt_template.Match({reading.ids, positions}));
   return codebook;
+}
+
+// Makes a klt codec what is asked of the sharer: itself where the prompt fits the codebook, which
+// is returned, else its fallback, which `fallback` gets with the reason.
+absl::StatusOr<const KltCodebook*> FitCodebook(const KltCodebook& codebook,
+                                               const SharerReading& reading, CodecSpec& codec,
+                                               std::string& fallback) {
+  const std::vector<uint32_t> positions = reading.Positions();
+  const absl::Status fits = codebook.prompt_template.Match({reading.ids, positions});
+  const std::optional<Scheme> other = std::exchange(codec.klt->fallback, std::nullopt);
+  if (fits.ok()) return &codebook;
+  if (!other) return fits;
+  ASSIGN_OR_RETURN(codec, CodecSpec::Parse(SchemeName(*other)));
+  fallback = absl::StrCat(codec.ToString(), ": ", std::string(fits.message()));
+  return nullptr;
 }
 
 // What the cache of `reading` must be.
 absl::StatusOr<FrameExpectation> ExpectationOf(const ConnectedSharer& sharer,
                                                const KvLayerSet& layers,
                                                const SharerReading& reading,
-                                               const v1::Codec& requested) {
+                                               const v1::Codec& requested, std::string& fallback) {
   const v1::ModelCard& card = sharer.card();
   ASSIGN_OR_RETURN(CodecSpec codec, CodecFromProto(requested));
   ASSIGN_OR_RETURN(const KvLayout layout, LayoutFromProto(card.layout()));
   const KltCodebook* codebook = nullptr;
   if (codec.klt) {
-    ASSIGN_OR_RETURN(codebook, ChooseCodebook(sharer, layers, reading, codec));
+    ASSIGN_OR_RETURN(codebook, ChooseCodebook(sharer, layers, codec));
+    ASSIGN_OR_RETURN(codebook, FitCodebook(*codebook, reading, codec, fallback));
   }
   RETURN_IF_ERROR(CheckSharerKnows(card, codec));
   return FrameExpectation{card.model_fingerprint(), layout, codec,
@@ -94,6 +108,12 @@ void AnswerBatch::StartShares(AnswerState& question) {
   for (CacheShare& share : question.shares) {
     const absl::Status status = StartShare(question.request(), share);
     if (!status.ok()) return Fail(question, share.sharer.Named(status));
+    if (share.codec_fallback.empty()) continue;
+    const absl::StatusOr<CodecSpec> asked = CodecFromProto(question.request().codec());
+    if (asked.ok()) parts_.metrics.codec_fallbacks_total.With(asked->ToString()).Increment();
+    const std::string& before = question.reply.codec_fallback();
+    question.reply.set_codec_fallback(
+        absl::StrCat(before, before.empty() ? "" : "; ", share.codec_fallback));
   }
 }
 
@@ -131,7 +151,8 @@ absl::Status AnswerBatch::StartShare(const v1::AnswerRequest& request, CacheShar
     share.source = CacheShare::Source::kZeros;
     return absl::OkStatus();
   }
-  ASSIGN_OR_RETURN(share.expectation, ExpectationOf(sharer, layers, reading, request.codec()));
+  ASSIGN_OR_RETURN(share.expectation,
+                   ExpectationOf(sharer, layers, reading, request.codec(), share.codec_fallback));
   if (NeedsReceiver(share.expectation.codec.selection)) {
     RETURN_IF_ERROR(CheckHeldReceiver(request, share));
   }

@@ -23,6 +23,7 @@ struct CacheShare {
   const SharerReading& reading;  // of the question's job
   enum class Source { kNone, kSharer, kZeros } source = Source::kNone;
   FrameExpectation expectation = {};
+  std::string codec_fallback = {};  // AnswerReply.codec_fallback
   std::unique_ptr<PendingCall<SharedMessages>> call = nullptr;
   std::optional<KvFrame> frame = std::nullopt;
   // Of a frame that was decoded beside others.

@@ -154,6 +154,10 @@ absl::StatusOr<ShareJob> MakeShareJob(const LanguageModel& language_model, const
   RETURN_IF_ERROR(CheckIds(request, language_model));
   ShareJob job;
   ASSIGN_OR_RETURN(job.codec, CodecFromProto(request.codec()));
+  if (job.codec.klt && job.codec.klt->fallback) {
+    return absl::InvalidArgumentError(
+        "codec: klt_fallback is the receiver's to decide: expected none in a ShareRequest");
+  }
   if (job.codec.weights != 0) {
     const auto found = files.weights.find(job.codec.weights);
     if (found == files.weights.end()) {

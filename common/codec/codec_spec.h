@@ -48,6 +48,9 @@ struct KltChoice {
   // header and trailer included.
   std::optional<uint32_t> level;
   uint32_t budget_bytes = 0;
+  // What is sent of a prompt that does not fit the codebook's template: this scheme with its
+  // defaults. Absent: such a prompt is refused. Decided by the receiver; no frame has it.
+  std::optional<Scheme> fallback;
 
   bool operator==(const KltChoice&) const = default;
 };

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/hash.h"
 #include "common/base/status_macros.h"
+#include "common/codec/scheme_registry.h"
 
 namespace qc2c {
 namespace {
@@ -40,9 +41,15 @@ absl::Status ParseItem(std::string_view key, std::string_view value, KltChoice& 
     }
     return Unexpected(key, value, "a whole number of at least 1");
   }
+  if (key == "fallback") {
+    const SchemeCoder* const coder = FindScheme(value);
+    if (coder == nullptr) return Unexpected(key, value, "the name of another scheme");
+    choice.fallback = coder->scheme();
+    return absl::OkStatus();
+  }
   return absl::InvalidArgumentError(absl::StrCat("codec: unknown key '", std::string(key),
-                                                 "' of klt: expected codebook, level or "
-                                                 "budget_bytes"));
+                                                 "' of klt: expected codebook, level, "
+                                                 "budget_bytes or fallback"));
 }
 
 }  // namespace
@@ -79,6 +86,9 @@ std::string KltToString(const KltChoice& choice) {
   if (choice.codebook != 0) absl::StrAppend(&text, ",codebook=", HashText(choice.codebook));
   if (choice.level) absl::StrAppend(&text, ",level=", *choice.level);
   if (choice.budget_bytes != 0) absl::StrAppend(&text, ",budget_bytes=", choice.budget_bytes);
+  if (choice.fallback) {
+    absl::StrAppend(&text, ",fallback=", std::string(SchemeName(*choice.fallback)));
+  }
   return text;
 }
 
@@ -93,6 +103,9 @@ absl::Status ValidateKlt(const CodecSpec& spec) {
   }
   if (spec.klt->level.has_value() == (spec.klt->budget_bytes != 0)) {
     return absl::InvalidArgumentError("codec: klt needs one of level and budget_bytes");
+  }
+  if (spec.klt->fallback == Scheme::kKlt) {
+    return absl::InvalidArgumentError("codec: fallback is klt: expected another scheme");
   }
   return absl::OkStatus();
 }

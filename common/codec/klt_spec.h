@@ -1,4 +1,5 @@
-// The scheme klt in a codec's text: "klt[,codebook=HEX],level=N" or "...,budget_bytes=B".
+// The scheme klt in a codec's text: "klt[,codebook=HEX],level=N[,fallback=SCHEME]" or
+// "...,budget_bytes=B...".
 #pragma once
 
 #include <span>

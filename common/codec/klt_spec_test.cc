@@ -13,9 +13,10 @@ std::string Refusal(const std::string& text) {
 }
 
 TEST(KltSpecTest, ATextGivesTheCodecAndTheCodecTheText) {
-  for (const char* text :
-       {"klt,codebook=00000000000000ff,level=0", "klt,level=12",
-        "klt,codebook=fedcba9876543210,budget_bytes=128", "klt,budget_bytes=1"}) {
+  for (const char* text : {"klt,codebook=00000000000000ff,level=0", "klt,level=12",
+                           "klt,codebook=fedcba9876543210,budget_bytes=128", "klt,budget_bytes=1",
+                           "klt,level=3,fallback=int4",
+                           "klt,codebook=fedcba9876543210,budget_bytes=128,fallback=bf16"}) {
     const absl::StatusOr<CodecSpec> codec = CodecSpec::Parse(text);
     ASSERT_TRUE(codec.ok()) << codec.status();
     EXPECT_EQ(codec->ToString(), text);
@@ -34,6 +35,8 @@ TEST(KltSpecTest, WrongTextsAreRefusedByName) {
   EXPECT_THAT(Refusal("klt,budget_bytes=0"), HasSubstr("budget_bytes is '0'"));
   EXPECT_THAT(Refusal("klt,level=1,level=2"), HasSubstr("'level' is given twice"));
   EXPECT_THAT(Refusal("klt,select=back"), HasSubstr("unknown key 'select' of klt"));
+  EXPECT_THAT(Refusal("klt,level=1,fallback=klt"), HasSubstr("fallback is 'klt'"));
+  EXPECT_THAT(Refusal("klt,level=1,fallback=int9"), HasSubstr("the name of another scheme"));
   EXPECT_THAT(Refusal("klt,level"), HasSubstr("expected key=value"));
 }
 
@@ -46,6 +49,8 @@ TEST(KltSpecTest, AChoiceOfKltGoesWithItsSchemeAlone) {
   codec.seed = 1;
   EXPECT_FALSE(codec.Validate().ok());
   codec = CodecSpec::Klt({.level = 0});
+  codec.klt->fallback = Scheme::kKlt;
+  EXPECT_FALSE(codec.Validate().ok());
   codec.klt.reset();
   EXPECT_FALSE(codec.Validate().ok());
 }

@@ -52,10 +52,11 @@ struct Qc2cMetrics {
   prometheus::Gauge& inflight;
   prometheus::Histogram& batch_size;
   prometheus::Gauge& queue_length;
-  CounterFamily<1> degraded_total;   // reason
-  CounterFamily<1> rejected_total;   // reason
-  CounterFamily<3> questions_total;  // dataset, mode, codec
-  CounterFamily<3> correct_total;    // dataset, mode, codec
+  CounterFamily<1> degraded_total;         // reason
+  CounterFamily<1> rejected_total;         // reason
+  CounterFamily<1> codec_fallbacks_total;  // codec
+  CounterFamily<3> questions_total;        // dataset, mode, codec
+  CounterFamily<3> correct_total;          // dataset, mode, codec
 
   void ObserveStage(Stage stage, uint64_t microseconds);
   void CountTokens(std::string_view codec, uint64_t kept, uint64_t dropped);

@@ -73,6 +73,7 @@ v1::Codec KltToProto(const KltChoice& choice) {
   proto.set_codebook(choice.codebook);
   if (choice.level) proto.set_klt_level(*choice.level);
   if (choice.budget_bytes != 0) proto.set_klt_budget_bytes(choice.budget_bytes);
+  if (choice.fallback) proto.set_klt_fallback(static_cast<v1::Scheme>(*choice.fallback));
   return proto;
 }
 
@@ -80,13 +81,20 @@ absl::StatusOr<CodecSpec> KltFromProto(const v1::Codec& proto) {
   KltChoice choice{.codebook = proto.codebook()};
   if (proto.has_klt_level()) choice.level = proto.klt_level();
   if (proto.has_klt_budget_bytes()) choice.budget_bytes = proto.klt_budget_bytes();
+  if (proto.has_klt_fallback()) {
+    RETURN_IF_ERROR(
+        CheckEnumerator("klt_fallback", proto.klt_fallback(), v1::SCHEME_FP32, v1::Scheme_MAX));
+    choice.fallback = static_cast<Scheme>(proto.klt_fallback());
+  }
   const CodecSpec codec = CodecSpec::Klt(choice);
   RETURN_IF_ERROR(codec.Validate());
   v1::Codec known = proto;
   known.DiscardUnknownFields();
   if (known.SerializeAsString() == KltToProto(choice).SerializeAsString()) return codec;
   return absl::InvalidArgumentError(
-      "codec: scheme is klt, which has codebook and klt_rate alone: expected no other field");
+      "codec: scheme is klt, which has codebook, klt_rate and klt_fallback alone: expected no "
+      "other "
+      "field");
 }
 
 absl::StatusOr<int32_t> Dimension(const char* field, uint32_t value) {

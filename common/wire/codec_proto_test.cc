@@ -38,7 +38,8 @@ TEST(CodecProtoTest, EveryCodecComesBack) {
 }
 
 TEST(CodecProtoTest, AChoiceOfKltComesBack) {
-  for (const char* text : {"klt,level=0", "klt,codebook=fedcba9876543210,budget_bytes=128"}) {
+  for (const char* text : {"klt,level=0", "klt,codebook=fedcba9876543210,budget_bytes=128",
+                           "klt,level=2,fallback=int4"}) {
     const CodecSpec codec = CodecSpec::Parse(text).value();
     EXPECT_EQ(CodecFromProto(CodecToProto(codec)).value(), codec);
   }

@@ -32,7 +32,7 @@ absl::Status CheckHeader(const v1::CacheHeader& header, const FrameExpectation& 
   ASSIGN_OR_RETURN(const CodecSpec codec, CodecFromProto(header.codec()));
   const KltChoice& asked = *expected.codec.klt;
   if (!codec.klt || codec.klt->codebook != asked.codebook || !codec.klt->level ||
-      (asked.level && codec.klt->level != asked.level)) {
+      codec.klt->fallback || (asked.level && codec.klt->level != asked.level)) {
     return absl::FailedPreconditionError(
         Differs("header.codec", codec.ToString(), expected.codec.ToString()));
   }

@@ -6,7 +6,9 @@ from typing import NamedTuple
 
 import pytest
 
-from programs import FUSER, QUESTIONS, RECEIVER_MODEL, SHARER_MODEL, Daemon, evaluate, run
+from programs import FUSER, QUESTIONS, RECEIVER_MODEL, ROOT, SHARER_MODEL, Daemon, evaluate, run
+
+PROMPTS = ROOT / "experiments" / "prompts"
 
 N = 128
 
@@ -74,6 +76,31 @@ def test_what_does_not_fit_the_codebook_is_refused_by_name(calibrated):
     assert calibrated.book_id in other and "0000000000000001" in other
     assert "expected 0 to" in error(*ask, "klt,level=99", "Who?")
     assert "does not fit the codebook's template" in error(*ask, "klt,level=0", "Who?")
+
+
+def test_a_prompt_that_does_not_fit_falls_back_where_the_caller_said_so_and_is_counted(
+    calibrated, folder
+):
+    codec = "klt,level=6,fallback=int4"
+    fits = point(calibrated, folder / "a", codec)
+    assert fits["codec_fallbacks"] == 0
+    assert fits["codec"]["fallback"] == "int4"
+    assert "qc2c_codec_fallbacks_total" not in calibrated.receiver.metrics()
+
+    other = ["--mode", "fused", "--prompt-format", PROMPTS / "c2c_mc.yaml", "--limit", 16]
+    answers = [
+        evaluate(calibrated.receiver.address, folder / out, *other, "--codec", text)
+        for out, text in [("b", codec), ("c", "int4")]
+    ]
+    fallen, plain = (run.points()[0] for run in answers)
+    assert fallen["codec_fallbacks"] == 16
+    assert fallen["bytes_tx"] == plain["bytes_tx"]
+    assert fallen["correct"] == plain["correct"]
+    for line in answers[0].predictions(fallen["point"]):
+        assert line["codec_fallback"].startswith("int4: ")
+        assert "does not fit the codebook's template" in line["codec_fallback"]
+    counted = calibrated.receiver.metrics()["qc2c_codec_fallbacks_total"]
+    assert counted == {'{codec="klt,level=6,fallback=int4"}': 16}
 
 
 def test_a_receiver_refuses_a_codebook_that_its_sharer_lacks(programs, folder):
