@@ -2,6 +2,7 @@
 #include <ATen/Context.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/core/Tensor.h>
+#include <ATen/core/grad_mode.h>
 #include <ATen/ops/allclose.h>
 #include <ATen/ops/randn.h>
 #include <ATen/ops/zeros.h>
@@ -123,6 +124,33 @@ TEST_F(CalibrateTest, TheMetricIsTheErrorBehindTheFusersFirstMatrix) {
     }
   }
   EXPECT_NEAR(measured, expected, expected * 1e-4);
+}
+
+// A small error moves the answer's distribution by half its square in the Fisher information.
+TEST_F(CalibrateTest, TheGradientsOfTheAnswerPredictItsDivergence) {
+  prompts_.resize(4);
+  caches_.resize(4);
+  const auto gradients =
+      GradientsOfAnswers(receiver_.model, fuser_, layers_, rotation_, prompts_, caches_, [] {});
+  ASSERT_TRUE(gradients.ok()) << gradients.status();
+  at::manual_seed(7);
+  const at::NoGradGuard no_grad;
+  for (size_t i = 0; i < prompts_.size(); ++i) {
+    const auto log_p = [&](const CalibrationCache& cache) {
+      return AnswerLogProbabilities(receiver_.model, fuser_, layers_, prompts_[i], cache)
+          ->to(at::kDouble);
+    };
+    // Along the gradient itself, where the fp32 of the models is small beside the effect.
+    CalibrationCache changed = caches_[i];
+    const at::Tensor& rows = (*gradients)[i].rows[1];
+    const at::Tensor direction = rows.sum(0) / rows.sum(0).norm();
+    changed.values = changed.values + 0.05 * direction.view(changed.values.sizes());
+    const at::Tensor before = log_p(caches_[i]), after = log_p(changed);
+    const double divergence = (before.exp() * (before - after)).sum().item<double>();
+    const double predicted =
+        0.5 * (rows * (0.05 * direction)).sum({1, 2}).square().sum().item<double>();
+    EXPECT_NEAR(divergence, predicted, 0.1 * predicted + 1e-7) << i;
+  }
 }
 
 TEST_F(CalibrateTest, TooFewPromptsAreRefused) {

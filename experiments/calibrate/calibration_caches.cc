@@ -61,7 +61,8 @@ absl::StatusOr<CalibrationPrompt> RenderPrompt(const Question& question, const P
   ASSIGN_OR_RETURN(SharerReading reading,
                    pairing.Pair(request.prompt(), ids, request.sharer_context()));
   std::vector<uint32_t> positions = reading.Positions();
-  return CalibrationPrompt{std::move(reading.ids), std::move(positions)};
+  return CalibrationPrompt{std::move(reading.ids), std::move(positions), ids,
+                           std::move(reading.slots)};
 }
 
 absl::StatusOr<std::vector<CalibrationCache>> PrefillPrompts(

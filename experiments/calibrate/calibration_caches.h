@@ -21,8 +21,10 @@
 namespace qc2c {
 
 struct CalibrationPrompt {
-  std::vector<int32_t> ids;         // what the sharer reads
-  std::vector<uint32_t> positions;  // of the wanted tokens
+  std::vector<int32_t> ids;           // what the sharer reads
+  std::vector<uint32_t> positions;    // of the wanted tokens
+  std::vector<int32_t> receiver_ids;  // what the receiver reads; it answers behind the last
+  std::vector<int32_t> slots;  // of all but the last, the wanted token that each takes, or -1
 
   KltPrompt View() const { return {ids, positions}; }
 };

@@ -87,14 +87,21 @@ std::vector<double> PositionShares(const CalibrationInput& input, const KltTempl
   return shares;
 }
 
-// Coarse to fine. Each step a quarter octave of `unit`, the largest deviation of a middle
-// component, or of `joint`, that of the sixteenth joint component.
-std::vector<KltLevel> Ladder(int unit, int joint, uint32_t joint_tokens) {
+// The last tokens alone, coarse to fine around the deviation of the sixteenth joint component.
+std::vector<KltLevel> JointLadder(int joint, uint32_t joint_tokens) {
   std::vector<KltLevel> levels;
+  if (joint_tokens == 0) return levels;
+  for (const int step : {8, 4, 0, -4, -8, -12}) {
+    levels.push_back({.last_tokens = joint_tokens, .joint_step = joint + step});
+  }
+  return levels;
+}
+
+// Then all tokens. Each step a quarter octave of `unit`, the largest deviation of a middle
+// component, or of `joint`.
+std::vector<KltLevel> Ladder(int unit, int joint, uint32_t joint_tokens) {
+  std::vector<KltLevel> levels = JointLadder(joint, joint_tokens);
   if (joint_tokens > 0) {
-    for (const int step : {8, 4, 0, -4, -8, -12}) {
-      levels.push_back({.last_tokens = joint_tokens, .joint_step = joint + step});
-    }
     levels.push_back({.middle_step = unit + 8, .joint_step = joint});
     levels.push_back({.middle_step = unit + 4, .joint_step = joint - 4});
     levels.push_back({.middle_step = unit, .joint_step = joint - 4});
@@ -104,6 +111,17 @@ std::vector<KltLevel> Ladder(int unit, int joint, uint32_t joint_tokens) {
   for (const auto& [middle, tail] : std::vector<std::pair<int, int>>{
            {-4, -20}, {-8, -20}, {-12, -20}, {-12, -23}, {-16, -23}, {-20, kFinestTail}}) {
     levels.push_back({.middle_step = unit + middle, .tail_step = unit + tail});
+  }
+  return levels;
+}
+
+// Where middle, tail and joint row are weighed by what they do to the answer, an error costs the
+// same in each: one step for all.
+std::vector<KltLevel> AnswerLadder(int unit, int joint, uint32_t joint_tokens) {
+  std::vector<KltLevel> levels = JointLadder(joint, joint_tokens);
+  for (int step = unit; step >= unit + kFinestMiddle; step -= 2) {
+    levels.push_back({.middle_step = step, .tail_step = step});
+    if (joint_tokens > 0) levels.back().joint_step = step;
   }
   return levels;
 }
@@ -190,6 +208,7 @@ class Builder {
     for (const Half half : {Half::kKey, Half::kValue}) {
       residuals_[Index(half)] = ResidualsOf(input_, common_, half);
       metrics_[Index(half)] = MetricOf(input_.fuser, input_.layers, half, input_.rotation, shares);
+      WeighHalf(half);
     }
     FitUnit();
     FitHalves();
@@ -204,7 +223,9 @@ class Builder {
     tensors_.emplace_back("rotation.frequencies", FrequenciesOf(input_.rotation));
     tensors_.emplace_back("tables", at::tensor(MakeEntropyTables(), at::kShort)
                                         .view({kKltNumShapes, kKltNumSpreads, kKltNumSymbols}));
-    const std::vector<KltLevel> levels = Ladder(unit_, joint_unit, joint_tokens_);
+    const std::vector<KltLevel> levels = input_.gradients == nullptr
+                                             ? Ladder(unit_, joint_unit, joint_tokens_)
+                                             : AnswerLadder(unit_, joint_unit, joint_tokens_);
     ASSIGN_OR_RETURN(
         const std::string content,
         Serialize(tensors_, MetadataOf(input_, common_, joint_tokens_, levels).dump()));
@@ -216,27 +237,48 @@ class Builder {
  private:
   static size_t Index(Half half) { return static_cast<size_t>(half); }
 
+  // The metrics that the bases of a half are fitted in.
+  void WeighHalf(Half half) {
+    const size_t h = Index(half);
+    middle_metrics_[h] = tail_metrics_[h] = metrics_[h];
+    if (input_.gradients == nullptr) return;
+    std::vector<at::Tensor> middle, tail;
+    int64_t num_middle = 0, num_tail = 0;
+    for (const AnswerGradients& gradients : *input_.gradients) {
+      const at::Tensor& rows = gradients.rows[h];  // [answers, T, dim]
+      const int64_t tail_begin = rows.size(1) - static_cast<int64_t>(common_.num_tail());
+      middle.push_back(
+          rows.slice(1, static_cast<int64_t>(common_.num_prefix()), tail_begin).flatten(0, 1));
+      tail.push_back(rows.slice(1, tail_begin).flatten(0, 1));
+      num_middle += tail_begin - static_cast<int64_t>(common_.num_prefix());
+      num_tail += static_cast<int64_t>(common_.num_tail());
+    }
+    middle_metrics_[h] = FisherMetric(at::cat(middle), num_middle, metrics_[h], input_.ridge);
+    if (num_tail == 0) return;
+    tail_metrics_[h] = FisherMetric(at::cat(tail), num_tail, metrics_[h], input_.ridge);
+  }
+
   // The largest deviation of a component of the middle's values (keys where there are no values).
   void FitUnit() {
     const Half half = input_.layers.values.empty() ? Half::kKey : Half::kValue;
     const FittedBasis first =
-        FitBasis(residuals_[Index(half)].middle, metrics_[Index(half)], 1, -1000);
+        FitBasis(residuals_[Index(half)].middle, middle_metrics_[Index(half)], 1, -1000);
     unit_ = ExponentAt(first, 0);
   }
 
   void FitHalves() {
     for (const Half half : {Half::kKey, Half::kValue}) {
       const Residuals& own = residuals_[Index(half)];
-      const FuserMetric& metric = metrics_[Index(half)];
       const std::string name = half == Half::kKey ? "keys" : "values";
       tensors_.emplace_back("prefix." + name, own.prefix);
       tensors_.emplace_back("middle." + name + ".mean", own.middle_mean);
       tensors_.emplace_back("tail." + name + ".mean", own.tail_mean);
       AddBasis("middle." + name,
-               FitBasis(own.middle, metric, kMaxComponents, unit_ + kFinestMiddle + kKltMinSpread),
+               FitBasis(own.middle, middle_metrics_[Index(half)], kMaxComponents,
+                        unit_ + kFinestMiddle + kKltMinSpread),
                tensors_);
       AddBasis("tail." + name,
-               FitBasis(own.tail.flatten(0, 1), metric, kMaxComponents,
+               FitBasis(own.tail.flatten(0, 1), tail_metrics_[Index(half)], kMaxComponents,
                         unit_ + kFinestTail + kKltMinSpread),
                tensors_);
     }
@@ -249,15 +291,30 @@ class Builder {
         tokens.push_back(own.tail.select(1, own.tail.size(1) - token));
       }
     }
-    return FitJointBasis(at::cat(tokens, 1), joint_tokens_, metrics_[0], metrics_[1],
-                         kJointComponents);
+    const at::Tensor rows = at::cat(tokens, 1);
+    if (input_.gradients != nullptr)
+      return FitJointBasis(rows, 1, JointMetric(), {}, kJointComponents);
+    return FitJointBasis(rows, joint_tokens_, metrics_[0], metrics_[1], kJointComponents);
+  }
+
+  // Of the whole joint row.
+  FuserMetric JointMetric() const {
+    std::vector<at::Tensor> rows;
+    for (const AnswerGradients& gradients : *input_.gradients) {
+      const int64_t begin = gradients.rows[0].size(1) - joint_tokens_;
+      rows.push_back(
+          at::cat({gradients.rows[0].slice(1, begin), gradients.rows[1].slice(1, begin)}, 2)
+              .flatten(1));
+    }
+    return SparseFisherMetric(at::cat(rows), static_cast<int64_t>(input_.gradients->size()));
   }
 
   const CalibrationInput& input_;
   const KltTemplate common_;
   const uint32_t joint_tokens_;
   std::array<Residuals, 2> residuals_;  // by Half
-  std::array<FuserMetric, 2> metrics_;  // by Half
+  std::array<FuserMetric, 2> metrics_;  // by Half: behind the fuser's first matrix
+  std::array<FuserMetric, 2> middle_metrics_, tail_metrics_;  // what the bases are fitted in
   int unit_ = 0;
   NamedTensors tensors_;
 };

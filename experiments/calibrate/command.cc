@@ -31,6 +31,8 @@ struct CalibrateFlags {
   std::string alignment = "auto";
   std::string device = "cpu";
   std::string dtype = "fp32";
+  std::string metric = "fuser";
+  double ridge = 0.1;
   uint64_t limit = 450;
   uint64_t held_out = 16;
 };
@@ -60,7 +62,7 @@ absl::StatusOr<LoadedPair> LoadPair(const CalibrateFlags& flags) {
   ASSIGN_OR_RETURN(options.dtype, ParseModelDType(flags.dtype));
   ASSIGN_OR_RETURN(LanguageModel sharer, LanguageModel::Load(flags.sharer, options));
   ASSIGN_OR_RETURN(v1::ModelCard card, CardOf(sharer));
-  // Of the receiver only the text is needed, and where its fuser is to be.
+  // The receiver's weights are needed for the metric `answer` alone.
   options.dtype = at::kFloat;
   ASSIGN_OR_RETURN(LanguageModel receiver, LanguageModel::Load(flags.receiver, options));
   ASSIGN_OR_RETURN(Fuser fuser, LoadFuserOfPair(flags.fuser, receiver, card));
@@ -118,6 +120,15 @@ absl::Status Calibrate(const CalibrateFlags& flags) {
   const std::vector<CalibrationCache> held_out_caches = TakeFrom(caches, num_fitted);
 
   const KeyRotation rotation = KeyRotationOf(pair.sharer.model.config());
+  std::vector<AnswerGradients> gradients;
+  if (flags.metric == "answer") {
+    RunProgress backward(prompts.size(), 0, stderr);
+    backward.StartPoint("gradients", prompts.size(), 0);
+    ASSIGN_OR_RETURN(gradients,
+                     GradientsOfAnswers(pair.receiver.model, pair.fuser, layers, rotation, prompts,
+                                        caches, [&] { backward.Answered(); }));
+    backward.Pause();
+  }
   const CalibrationInput input{.prompts = prompts,
                                .caches = caches,
                                .fuser = pair.fuser,
@@ -126,6 +137,8 @@ absl::Status Calibrate(const CalibrateFlags& flags) {
                                .layout = pair.sharer.model.config().Layout(),
                                .layers = layers,
                                .rotation = rotation,
+                               .gradients = gradients.empty() ? nullptr : &gradients,
+                               .ridge = flags.ridge,
                                .questions = std::filesystem::path(flags.questions).filename()};
   ASSIGN_OR_RETURN(const BuiltCodebook built, BuildCodebook(input, flags.out));
   const KltCodebook& codebook = built.codebook;
@@ -164,6 +177,14 @@ void AddCalibrateCommand(CLI::App& app, absl::Status* result) {
       ->check(CLI::Range(1, 1 << 12));
   command->add_option("--device", flags->device, "cpu or cuda[:N]");
   command->add_option("--dtype", flags->dtype, "of the sharer: fp32 or bf16, as it will be served");
+  command
+      ->add_option("--metric", flags->metric,
+                   "what errors are weighed by: fuser, its first matrices; or answer, the Fisher "
+                   "information of the receiver's next token through the fuser")
+      ->check(CLI::IsMember({"fuser", "answer"}));
+  command
+      ->add_option("--ridge", flags->ridge, "of answer: the share of the fuser's metric beside it")
+      ->check(CLI::Range(0.0, 1e6));
   command->add_option("--out", flags->out, "the codebook's file")->required();
   command->callback([flags, result] { *result = CatchTorch([&] { return Calibrate(*flags); }); });
 }
