@@ -73,6 +73,7 @@ struct Shape {
 // with gaps that break alignment.
 const Shape kShapes[] = {
     {{.num_layers = 2, .num_kv_heads = 2, .head_dim = 64}, 37, 0},
+    {{.num_layers = 2, .num_kv_heads = 3, .head_dim = 128}, 43, 8},
     {{.num_layers = 3, .num_kv_heads = 3, .head_dim = 7}, 19, 1},
     {{.num_layers = 1, .num_kv_heads = 1, .head_dim = 1}, 1, 0},
     {{.num_layers = 1, .num_kv_heads = 2, .head_dim = 200}, 5, 8},

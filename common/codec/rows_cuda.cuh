@@ -132,17 +132,22 @@ struct RowPlace {
   uint32_t group;  // the lanes of this row, as a warp mask
 };
 
-__device__ inline RowPlace PlaceOfThread(const CudaBlocks& args) {
+__device__ inline RowPlace PlaceOfRow(const CudaBlocks& args, uint32_t row) {
   RowPlace place;
-  place.row = blockIdx.x * kRowsPerBlock + threadIdx.x / kLanes;
-  place.active = place.row < args.num_tokens * args.num_heads;
+  place.row = row;
+  place.active = row < args.num_tokens * args.num_heads;
   // Real head counts are powers of two, and a division costs as much as a chunk.
   const uint32_t heads = args.num_heads;
-  place.token = (heads & (heads - 1)) == 0 ? place.row >> (31 - __clz(heads)) : place.row / heads;
-  place.head = place.row - place.token * heads;
+  place.token = (heads & (heads - 1)) == 0 ? row >> (31 - __clz(heads)) : row / heads;
+  place.head = row - place.token * heads;
   place.lane = threadIdx.x % kLanes;
   place.group = 0xffu << (threadIdx.x & 24u);
   return place;
+}
+
+// Of a kernel whose lanes take one row each.
+__device__ inline RowPlace PlaceOfThread(const CudaBlocks& args) {
+  return PlaceOfRow(args, blockIdx.x * kRowsPerBlock + threadIdx.x / kLanes);
 }
 
 // The cache token of a block's `token`-th.
@@ -169,9 +174,10 @@ __device__ inline uint32_t RowMax(uint32_t max, uint32_t group) {
   return max;
 }
 
-inline dim3 RowGrid(const CudaBlocks& args) {
+inline dim3 RowGrid(const CudaBlocks& args, uint32_t rows_per_lane = 1) {
   const uint32_t rows = args.num_tokens * args.num_heads;
-  return dim3((rows + kRowsPerBlock - 1) / kRowsPerBlock, args.num_blocks);
+  const uint32_t rows_per_block = kRowsPerBlock * rows_per_lane;
+  return dim3((rows + rows_per_block - 1) / rows_per_block, args.num_blocks);
 }
 
 // Calls launch<DType>() for the run-time dtype.

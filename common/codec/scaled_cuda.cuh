@@ -23,8 +23,7 @@ struct RowCodes {
 };
 
 template <uint32_t kBits>
-__device__ RowCodes CodesOf(const CudaBlocks& args, const RowPlace& place) {
-  const CudaBlock block = args.blocks[blockIdx.y];
+__device__ RowCodes CodesOf(const CudaBlocks& args, const CudaBlock& block, const RowPlace& place) {
   return {place, block,
           args.data + block.codes_offset +
               static_cast<uint64_t>(place.row) * DevicePackedBytes(kBits, args.head_dim),
@@ -200,7 +199,7 @@ template <DType kType, typename Quantizer>
 __global__ void EncodeScaledKernel(CudaBlocks args, Quantizer q) {
   const RowPlace place = PlaceOfThread(args);
   if (!place.active) return;
-  const RowCodes row = CodesOf<Quantizer::kBits>(args, place);
+  const RowCodes row = CodesOf<Quantizer::kBits>(args, args.blocks[blockIdx.y], place);
   const auto* const in = RowOf<kType>(args, row.block, place);
   if (ScalesFollowChannels(args.scaling.axis)) {
     EncodeChannels<kType>(args, q, row, in);
@@ -215,7 +214,7 @@ template <DType kType, typename Quantizer>
 __global__ void DecodeScaledKernel(CudaBlocks args, Quantizer q) {
   const RowPlace place = PlaceOfThread(args);
   if (!place.active) return;
-  const RowCodes row = CodesOf<Quantizer::kBits>(args, place);
+  const RowCodes row = CodesOf<Quantizer::kBits>(args, args.blocks[blockIdx.y], place);
   auto* const out = RowOf<kType>(args, row.block, place);
   const uint32_t dim = args.head_dim;
   const bool per_channel = ScalesFollowChannels(args.scaling.axis);
@@ -243,6 +242,92 @@ __global__ void DecodeScaledKernel(CudaBlocks args, Quantizer q) {
   }
 }
 
+// The common case, D = 64 or 128 with a scale a token: four chunks to a lane, of one row or
+// several. Its loads are all under way before the first is needed; a kernel with one chunk a lane
+// waits for memory half of the time.
+constexpr uint32_t kChunksPerLane = 4;
+
+inline bool HasWholeRows(const CudaBlocks& args) {
+  return args.scaling.axis == Axis::kPerToken && args.access == RowAccess::kVector &&
+         (args.head_dim == kLanes * kChunk || args.head_dim == 2 * kLanes * kChunk);
+}
+
+template <DType kType, uint32_t kChunksPerRow, typename Quantizer>
+__global__ void EncodeWholeRowsKernel(CudaBlocks args, Quantizer q) {
+  constexpr uint32_t kRows = kChunksPerLane / kChunksPerRow;
+  constexpr uint32_t kDim = kChunksPerRow * kLanes * kChunk;
+  const CudaBlock block = args.blocks[blockIdx.y];
+  const uint32_t first = blockIdx.x * kRowsPerBlock * kRows + threadIdx.x / kLanes;
+  float values[kRows][kChunksPerRow][kChunk];
+#pragma unroll
+  for (uint32_t r = 0; r < kRows; ++r) {
+    const RowPlace place = PlaceOfRow(args, first + r * kRowsPerBlock);
+    if (!place.active) continue;
+    const auto* const in = RowOf<kType>(args, block, place) + place.lane * kChunk;
+#pragma unroll
+    for (uint32_t c = 0; c < kChunksPerRow; ++c) {
+      LoadChunk<kType>(in + c * kLanes * kChunk, kChunk, RowAccess::kVector, values[r][c]);
+    }
+  }
+#pragma unroll
+  for (uint32_t r = 0; r < kRows; ++r) {
+    const RowPlace place = PlaceOfRow(args, first + r * kRowsPerBlock);
+    if (!place.active) return;
+    const RowCodes row = CodesOf<Quantizer::kBits>(args, block, place);
+    const Statistic statistic = q.Rule().statistic;
+    float total = 0.0f;
+    uint32_t max = 0;
+#pragma unroll
+    for (uint32_t c = 0; c < kChunksPerRow; ++c) {
+      if (statistic != Statistic::kAbsmax) max = ::max(max, ChunkMax(values[r][c]));
+      total = Combine(statistic, total, ChunkStatistic(statistic, values[r][c]));
+    }
+    if (max >= kDeviceNotFiniteBits) ReportFault(args, kDeviceNotFinite);
+    const float scale = FindScale(args, q, row, total, kLanes, kDim, place.row);
+#pragma unroll
+    for (uint32_t c = 0; c < kChunksPerRow; ++c) {
+      uint32_t codes[kChunk];
+      q.EncodeChunk(values[r][c], scale, codes);
+      PackChunk<Quantizer::kBits>(codes, kChunk, RowAccess::kVector,
+                                  row.codes + (c * kLanes + place.lane) * Quantizer::kBits);
+    }
+  }
+}
+
+template <DType kType, uint32_t kChunksPerRow, typename Quantizer>
+__global__ void DecodeWholeRowsKernel(CudaBlocks args, Quantizer q) {
+  constexpr uint32_t kRows = kChunksPerLane / kChunksPerRow;
+  const CudaBlock block = args.blocks[blockIdx.y];
+  const uint32_t first = blockIdx.x * kRowsPerBlock * kRows + threadIdx.x / kLanes;
+  uint32_t codes[kRows][kChunksPerRow][kChunk];
+  float scales[kRows];
+#pragma unroll
+  for (uint32_t r = 0; r < kRows; ++r) {
+    const RowPlace place = PlaceOfRow(args, first + r * kRowsPerBlock);
+    if (!place.active) continue;
+    const RowCodes row = CodesOf<Quantizer::kBits>(args, block, place);
+    scales[r] = LoadDeviceScale(row.scales, place.row, args.scaling.type);
+#pragma unroll
+    for (uint32_t c = 0; c < kChunksPerRow; ++c) {
+      UnpackChunk<Quantizer::kBits>(row.codes + (c * kLanes + place.lane) * Quantizer::kBits,
+                                    kChunk, RowAccess::kVector, codes[r][c]);
+    }
+  }
+#pragma unroll
+  for (uint32_t r = 0; r < kRows; ++r) {
+    const RowPlace place = PlaceOfRow(args, first + r * kRowsPerBlock);
+    if (!place.active) return;
+    auto* const out = RowOf<kType>(args, block, place) + place.lane * kChunk;
+#pragma unroll
+    for (uint32_t c = 0; c < kChunksPerRow; ++c) {
+      float values[kChunk];
+#pragma unroll
+      for (uint32_t i = 0; i < kChunk; ++i) values[i] = q.DecodeValue(codes[r][c][i], scales[r]);
+      StoreChunk<kType>(values, kChunk, RowAccess::kVector, out + c * kLanes * kChunk);
+    }
+  }
+}
+
 template <typename Quantizer>
 int LaunchEncodeScaled(const CudaBlocks& args, const Quantizer& q, CUstream_st* stream) {
   if (!ScalesFollowTokens(args.scaling.axis)) {
@@ -250,7 +335,15 @@ int LaunchEncodeScaled(const CudaBlocks& args, const Quantizer& q, CUstream_st* 
     if (error != cudaSuccess) return error;
   }
   return ForDType(args.dtype, [&]<DType kType>() -> int {
-    EncodeScaledKernel<kType><<<RowGrid(args), kThreadsPerBlock, 0, stream>>>(args, q);
+    if (HasWholeRows(args) && args.head_dim == kLanes * kChunk) {
+      EncodeWholeRowsKernel<kType, 1>
+          <<<RowGrid(args, kChunksPerLane), kThreadsPerBlock, 0, stream>>>(args, q);
+    } else if (HasWholeRows(args)) {
+      EncodeWholeRowsKernel<kType, 2>
+          <<<RowGrid(args, kChunksPerLane / 2), kThreadsPerBlock, 0, stream>>>(args, q);
+    } else {
+      EncodeScaledKernel<kType><<<RowGrid(args), kThreadsPerBlock, 0, stream>>>(args, q);
+    }
     return cudaGetLastError();
   });
 }
@@ -258,7 +351,15 @@ int LaunchEncodeScaled(const CudaBlocks& args, const Quantizer& q, CUstream_st* 
 template <typename Quantizer>
 int LaunchDecodeScaled(const CudaBlocks& args, const Quantizer& q, CUstream_st* stream) {
   return ForDType(args.dtype, [&]<DType kType>() -> int {
-    DecodeScaledKernel<kType><<<RowGrid(args), kThreadsPerBlock, 0, stream>>>(args, q);
+    if (HasWholeRows(args) && args.head_dim == kLanes * kChunk) {
+      DecodeWholeRowsKernel<kType, 1>
+          <<<RowGrid(args, kChunksPerLane), kThreadsPerBlock, 0, stream>>>(args, q);
+    } else if (HasWholeRows(args)) {
+      DecodeWholeRowsKernel<kType, 2>
+          <<<RowGrid(args, kChunksPerLane / 2), kThreadsPerBlock, 0, stream>>>(args, q);
+    } else {
+      DecodeScaledKernel<kType><<<RowGrid(args), kThreadsPerBlock, 0, stream>>>(args, q);
+    }
     return cudaGetLastError();
   });
 }
