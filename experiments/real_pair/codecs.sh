@@ -4,7 +4,8 @@
 #   experiments/real_pair/codecs.sh OUT [RECIPE ...]
 #
 # RECIPE is real_codec or real_codebook (default: both). The codebook is OUT/pair.codebook; where it is missing, real_codebook
-# first makes it from the questions of $CALIBRATION (JSONL, of the training splits). QC2C_MODELS and QC2C_QUESTIONS
+# first makes it from the first $CALIBRATION_LIMIT (450) questions of $CALIBRATION (JSONL, of the training splits).
+# QC2C_MODELS and QC2C_QUESTIONS
 # name the folders that `qc2c fetch` filled. A run that was stopped continues. `qc2c` and the daemons must be on the
 # PATH (./run build, or bundle/run-on on another machine).
 set -euo pipefail
@@ -29,7 +30,7 @@ if [[ " ${recipes[*]} " == *" real_codebook "* ]]; then
   [[ -e $codebook ]] ||
     qc2c calibrate --sharer "$QC2C_MODELS/$sharer" --receiver "$QC2C_MODELS/$receiver" --fuser "$fuser" \
       --questions "${CALIBRATION:?a JSONL file of training questions}" --prompt-format c2c_mc --device cuda --dtype bf16 \
-      --out "$codebook"
+      --limit "${CALIBRATION_LIMIT:-450}" --out "$codebook"
   flags+=(--codebook "$codebook")
 fi
 
