@@ -24,7 +24,9 @@ pair=$data/receiver-qwen3+sharer-qwen2
 models=(--receiver "$data/receiver-qwen3" --sharer "$data/sharer-qwen2" --fuser "$pair")
 mkdir -p "$out"
 work=$(mktemp -d)
-trap 'kill $(jobs -p) 2>/dev/null || true; rm -rf "$work"' EXIT
+# shellcheck source=experiments/daemons.sh
+source "$source_dir/experiments/daemons.sh"
+trap 'stop_daemons; rm -rf "$work"' EXIT
 
 if [[ ! -e $out/sensitivity.json ]]; then
   "${QC2C_PYTHON:-python3}" "$source_dir/experiments/embedded_pair/world.py" --out "$work/world" --documents "$work"
@@ -36,20 +38,11 @@ fi
   "$programs/qc2c" means --model "$data/sharer-qwen2" --questions "$data/questions/receiver_mc.jsonl" \
     --prompt "$source_dir/experiments/prompts/embedded_mc.yaml" --out "$out/means.safetensors"
 
-# Starts a daemon and waits for its ready line.
-daemon() { # NAME FLAGS...
-  local name=$1
-  shift
-  "$programs/qc2c-$name" --listen "unix:$work/$name" --codebook "$out/pair.codebook" \
-    --calibration "$out/means.safetensors" "$@" >"$out/$name.log" 2>&1 &
-  until grep -q ready "$out/$name.log"; do
-    kill -0 $! 2>/dev/null || { cat "$out/$name.log" >&2; exit 1; }
-    sleep .1
-  done
-  grep ready "$out/$name.log"
-}
-daemon sharer --model "$data/sharer-qwen2" --sensitivity "$out/sensitivity.json"
-daemon receiver --model "$data/receiver-qwen3" --fuser "$pair" --sharer "unix:$work/sharer"
+files=(--codebook "$out/pair.codebook" --calibration "$out/means.safetensors")
+start_daemon "$programs/qc2c-sharer" "$out/sharer.log" --model "$data/sharer-qwen2" --listen "unix:$work/sharer" \
+  --sensitivity "$out/sensitivity.json" "${files[@]}"
+start_daemon "$programs/qc2c-receiver" "$out/receiver.log" --model "$data/receiver-qwen3" --fuser "$pair" \
+  --sharer "unix:$work/sharer" --listen "unix:$work/receiver" "${files[@]}"
 for recipe in "${recipes[@]}"; do
   "$programs/qc2c" eval --receiver "unix:$work/receiver" --recipe "$source_dir/experiments/recipes/$recipe.yaml" \
     --out "$out/$recipe"

@@ -5,9 +5,8 @@
 #
 # RECIPE is real_codec or real_codebook (default: both). The codebook is OUT/pair.codebook; where it is missing, real_codebook
 # first makes it from the first $CALIBRATION_LIMIT (450) questions of $CALIBRATION (JSONL, of the training splits).
-# QC2C_MODELS and QC2C_QUESTIONS
-# name the folders that `qc2c fetch` filled. A run that was stopped continues. `qc2c` and the daemons must be on the
-# PATH (./run build, or bundle/run-on on another machine).
+# QC2C_MODELS and QC2C_QUESTIONS name the folders that `qc2c fetch` filled. A run that was stopped continues. `qc2c`
+# and the daemons must be on the PATH (./run build, or bundle/run-on on another machine).
 set -euo pipefail
 
 if (($# == 0)); then
@@ -23,7 +22,9 @@ receiver=Qwen2.5-Coder-0.5B-Instruct sharer=Qwen2.5-Coder-1.5B-Instruct
 fuser=$root/data/pairs/$receiver+$sharer codebook=$out/pair.codebook
 mkdir -p "$out"
 sockets=$(mktemp -d)
-trap 'kill $(jobs -p) 2>/dev/null || true; rm -rf "$sockets"' EXIT
+# shellcheck source=experiments/daemons.sh
+source "$root/experiments/daemons.sh"
+trap 'stop_daemons; rm -rf "$sockets"' EXIT
 
 flags=(--device cuda --dtype bf16 --max-batch-size 64 --max-batch-tokens 16384)
 if [[ " ${recipes[*]} " == *" real_codebook "* ]]; then
@@ -34,18 +35,9 @@ if [[ " ${recipes[*]} " == *" real_codebook "* ]]; then
   flags+=(--codebook "$codebook")
 fi
 
-# Starts a daemon and waits for its ready line.
-daemon() { # NAME FLAGS...
-  local name=$1
-  shift
-  "qc2c-$name" --listen "unix:$sockets/$name" "${flags[@]}" "$@" >"$out/$name.log" 2>&1 &
-  until grep -q ready "$out/$name.log"; do
-    kill -0 $! 2>/dev/null || { cat "$out/$name.log" >&2; exit 1; }
-    sleep .1
-  done
-}
-daemon sharer --model "$QC2C_MODELS/$sharer"
-daemon receiver --model "$QC2C_MODELS/$receiver" --fuser "$fuser" --sharer "unix:$sockets/sharer"
+start_daemon qc2c-sharer "$out/sharer.log" --model "$QC2C_MODELS/$sharer" --listen "unix:$sockets/sharer" "${flags[@]}"
+start_daemon qc2c-receiver "$out/receiver.log" --model "$QC2C_MODELS/$receiver" --fuser "$fuser" \
+  --sharer "unix:$sockets/sharer" --listen "unix:$sockets/receiver" "${flags[@]}"
 for recipe in "${recipes[@]}"; do
   qc2c eval --receiver "unix:$sockets/receiver" --recipe "$root/experiments/recipes/$recipe.yaml" --out "$out/$recipe"
 done
