@@ -3,10 +3,10 @@
 #
 #   experiments/real_pair/codecs.sh OUT [RECIPE ...]
 #
-# RECIPE is real_codec or real_codebook (default: both). The codebook is OUT/pair.codebook; where it is missing, real_codebook
-# first makes it from the first $CALIBRATION_LIMIT (450) questions of $CALIBRATION (JSONL, of the training splits).
-# QC2C_MODELS and QC2C_QUESTIONS name the folders that `qc2c fetch` filled. A run that was stopped continues. `qc2c`
-# and the daemons must be on the PATH (./run build, or bundle/run-on on another machine).
+# RECIPE is real_codec, real_selections or real_codebook (default: all). The codebook is OUT/pair.codebook; where it is
+# missing, real_codebook first makes it from the first $CALIBRATION_LIMIT (450) questions of $CALIBRATION (JSONL, of the
+# training splits). QC2C_MODELS and QC2C_QUESTIONS name the folders that `qc2c fetch` filled. A run that was stopped
+# continues. `qc2c` and the daemons must be on the PATH (./run build, or bundle/run-on on another machine).
 set -euo pipefail
 
 if (($# == 0)); then
@@ -16,7 +16,7 @@ fi
 out=$1
 shift
 recipes=("$@")
-((${#recipes[@]})) || recipes=(real_codec real_codebook)
+((${#recipes[@]})) || recipes=(real_codec real_selections real_codebook)
 root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/../.." && pwd -P)
 receiver=Qwen2.5-Coder-0.5B-Instruct sharer=Qwen2.5-Coder-1.5B-Instruct
 fuser=$root/data/pairs/$receiver+$sharer codebook=$out/pair.codebook
