@@ -39,15 +39,26 @@ SCHEME_COLOURS = {
     "int2_lloyd": "#AA4499",
     "nf4": "#999933",
     "binary": "#661100",
+    "klt": "#CC3311",
 }
 OTHER_SCHEME = "#7F7F7F"
-SELECTION_MARKERS = {"all": "o", "back": "<", "front": ">", "key_norm": "D", "value_norm": "s"}
+SELECTION_MARKERS = {
+    "all": "o",
+    "back": "<",
+    "front": ">",
+    "key_norm": "D",
+    "value_norm": "s",
+    "attention": "^",
+    "codebook": "h",
+}
 SELECTION_NAMES = {
     "all": "all tokens",
     "back": "last tokens",
     "front": "first tokens",
     "key_norm": "largest keys",
     "value_norm": "largest values",
+    "attention": "most attended",
+    "codebook": "as its codebook says",
 }
 LINE_STYLES = {"receiver": ("#444444", (0, (5, 3))), "sharer": ("#444444", (0, (1, 2)))}
 TEXT_COLOUR = "#E69F00"
@@ -62,6 +73,11 @@ def read_points(folder):
     except (OSError, ValueError) as error:
         print(f"plot.py: {path}: {error}", file=sys.stderr)
         sys.exit(EXIT_NO_INPUT)
+
+
+def selection_of(point):
+    """The scheme klt has no selection: which tokens a level sends is a matter of its codebook."""
+    return point["codec"].get("select", "codebook")
 
 
 def human_bytes(value, _position=None):
@@ -139,13 +155,13 @@ def draw_panel(axes, points, dataset, run_name):
     selections = {}
     for point in fused:
         codec = point["codec"]
-        selections.setdefault((codec["select"], codec["scheme"]), []).append(point)
+        selections.setdefault((selection_of(point), codec["scheme"]), []).append(point)
     for (selection, scheme), series in selections.items():
         draw_series(axes, series, SCHEME_COLOURS.get(scheme, OTHER_SCHEME),
                     SELECTION_MARKERS.get(selection, "P"), selection == "all", selection != "all")  # fmt: skip
     # The precisions at all tokens are one curve of their own, through all colours.
     whole = sorted(
-        (p for p in fused if p["codec"]["select"] == "all"), key=lambda p: p["bytes_tx"]["mean"]
+        (p for p in fused if selection_of(p) == "all"), key=lambda p: p["bytes_tx"]["mean"]
     )
     axes.plot([p["bytes_tx"]["mean"] for p in whole], [p["accuracy"] for p in whole],
               color="#999999", linewidth=1.1, zorder=2)  # fmt: skip
@@ -177,7 +193,7 @@ def legend_handles(points):
     selections = [
         s
         for s in SELECTION_MARKERS
-        if any(p["codec"]["select"] == s and "control" not in p for p in fused)
+        if any(selection_of(p) == s and "control" not in p for p in fused)
     ]
     handles = [Line2D([], [], color=SCHEME_COLOURS[s], linewidth=3, label=s) for s in schemes]
     handles += [
