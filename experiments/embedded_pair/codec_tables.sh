@@ -40,7 +40,7 @@ fi
 
 files=(--codebook "$out/pair.codebook" --calibration "$out/means.safetensors")
 start_daemon "$programs/qc2c-sharer" "$out/sharer.log" --model "$data/sharer-qwen2" --listen "unix:$work/sharer" \
-  --sensitivity "$out/sensitivity.json" "${files[@]}"
+  --sensitivity "$out/sensitivity.json" --receiver "$data/receiver-qwen3" --fuser "$pair" "${files[@]}"
 start_daemon "$programs/qc2c-receiver" "$out/receiver.log" --model "$data/receiver-qwen3" --fuser "$pair" \
   --sharer "unix:$work/sharer" --listen "unix:$work/receiver" "${files[@]}"
 for recipe in "${recipes[@]}"; do
