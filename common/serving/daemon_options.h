@@ -20,8 +20,8 @@ struct DaemonOptions {
   std::string device = "cpu";
   std::string dtype = "fp32";
   std::string cuda_graphs = "on";  // off: small passes are launched kernel by kernel
-  std::string metrics;  // HOST:PORT of /metrics and /healthz; empty: none
-  int threads = 0;      // of ATen inside one operation; 0: its own choice
+  std::string metrics;             // HOST:PORT of /metrics and /healthz; empty: none
+  int threads = 0;                 // of ATen inside one operation; 0: its own choice
   int64_t max_batch_tokens = BatchLimits{}.max_batch_tokens;
   int64_t max_batch_size = BatchLimits{}.max_batch_size;
   int64_t max_batch_wait_us = BatchLimits{}.max_wait.count();

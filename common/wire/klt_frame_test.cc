@@ -141,12 +141,12 @@ TEST_F(KltFrameTest, FieldsThatOtherSchemesHaveAreRefused) {
   EXPECT_THAT(
       refusal([](auto& c) { c.mutable_header()->mutable_codec()->set_axis(v1::AXIS_GROUP); }),
       HasSubstr("scheme is klt"));
-  EXPECT_THAT(refusal([](auto& c) {
-                c.mutable_header()->mutable_codec()->set_klt_fallback(v1::SCHEME_INT4);
-                c.mutable_trailer()->set_checksum(
-                    KltChecksum(c.header(), AsBytes(c.blocks(0).codes())));
-              }),
-              HasSubstr("header.codec is"));
+  EXPECT_THAT(
+      refusal([](auto& c) {
+        c.mutable_header()->mutable_codec()->set_klt_fallback(v1::SCHEME_INT4);
+        c.mutable_trailer()->set_checksum(KltChecksum(c.header(), AsBytes(c.blocks(0).codes())));
+      }),
+      HasSubstr("header.codec is"));
   EXPECT_THAT(refusal([](auto& c) { c.mutable_header()->set_format_version(7); }),
               HasSubstr("format_version is 7"));
   EXPECT_THAT(refusal([](auto& c) { c.mutable_blocks(0)->set_num_tokens(9); }),
