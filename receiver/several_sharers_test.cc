@@ -34,21 +34,21 @@ class SeveralSharersTest : public testing::Test {
  protected:
   SeveralSharersTest() : folder_(absl::StrCat(testing::TempDir(), "/several-", getpid())) {
     std::filesystem::create_directories(folder_);
-    qwen2 = std::make_unique<ScriptedSharer>(absl::StrCat("unix:", folder_.string(), "/q.sock"));
-    llama = std::make_unique<ScriptedSharer>(absl::StrCat("unix:", folder_.string(), "/l.sock"),
-                                             LlamaSharer());
+    qwen2_ = std::make_unique<ScriptedSharer>(absl::StrCat("unix:", folder_.string(), "/q.sock"));
+    llama_ = std::make_unique<ScriptedSharer>(absl::StrCat("unix:", folder_.string(), "/l.sock"),
+                                              LlamaSharer());
     std::vector<SharerOptions> options(2);
-    options[kQwen2].link.address = qwen2->address();
+    options[kQwen2].link.address = qwen2_->address();
     options[kQwen2].fuser = EmbeddedFuser();
-    options[kLlama].link.address = llama->address();
+    options[kLlama].link.address = llama_->address();
     options[kLlama].fuser = QC2C_SOURCE_DIR "/data/embedded/receiver-qwen3+sharer-llama";
-    receiver = std::make_unique<ServedReceiver>(
+    receiver_ = std::make_unique<ServedReceiver>(
         ConnectSharers(EmbeddedReceiver(), options, {}).value(), FusionOrder::kParallel);
   }
   ~SeveralSharersTest() override {
-    receiver.reset();
-    llama.reset();
-    qwen2.reset();
+    receiver_.reset();
+    llama_.reset();
+    qwen2_.reset();
     std::filesystem::remove_all(folder_);
   }
 
@@ -69,7 +69,7 @@ class SeveralSharersTest : public testing::Test {
     const LanguageModel& model = which == kQwen2 ? EmbeddedSharer() : LlamaSharer();
     const KvCache read = PrefillAllButLast(model.model, PromptIds());
     const SharerCache cache{read.keys, read.values, read.valid};
-    return receiver->sharers()[which].fuser()->Fuse(cache, base).value();
+    return receiver_->sharers()[which].fuser()->Fuse(cache, base).value();
   }
 
   static void ExpectScores(const v1::AnswerReply& reply, const KvCache& cache) {
@@ -83,10 +83,10 @@ class SeveralSharersTest : public testing::Test {
     }
   }
 
-  const at::NoGradGuard no_grad;
-  std::unique_ptr<ScriptedSharer> qwen2;
-  std::unique_ptr<ScriptedSharer> llama;
-  std::unique_ptr<ServedReceiver> receiver;
+  const at::NoGradGuard no_grad_;
+  std::unique_ptr<ScriptedSharer> qwen2_;
+  std::unique_ptr<ScriptedSharer> llama_;
+  std::unique_ptr<ServedReceiver> receiver_;
 
  private:
   const std::filesystem::path folder_;
@@ -102,15 +102,15 @@ std::vector<at::Tensor> Sum(const std::vector<at::Tensor>& own, const std::vecto
 TEST_F(SeveralSharersTest, DescribesEachAndTheFirstWhereOneWasDescribed) {
   grpc::ClientContext context;
   v1::ReceiverCard card;
-  ASSERT_TRUE(receiver->stub->Describe(&context, {}, &card).ok());
+  ASSERT_TRUE(receiver_->stub->Describe(&context, {}, &card).ok());
   ASSERT_EQ(card.sharers_size(), 2);
   EXPECT_EQ(card.sharers(0).card().model(), "sharer-qwen2");
   EXPECT_EQ(card.sharers(1).card().model(), "sharer-llama");
-  EXPECT_EQ(card.sharers(0).address(), qwen2->address());
-  EXPECT_EQ(card.sharers(1).address(), llama->address());
+  EXPECT_EQ(card.sharers(0).address(), qwen2_->address());
+  EXPECT_EQ(card.sharers(1).address(), llama_->address());
   for (const Which which : {kQwen2, kLlama}) {
     EXPECT_EQ(card.sharers(which).fuser_fingerprint(),
-              receiver->sharers()[which].fuser()->fingerprint());
+              receiver_->sharers()[which].fuser()->fingerprint());
   }
   EXPECT_NE(card.sharers(0).fuser_fingerprint(), card.sharers(1).fuser_fingerprint());
   EXPECT_EQ(card.sharer().model(), "sharer-qwen2");
@@ -119,7 +119,7 @@ TEST_F(SeveralSharersTest, DescribesEachAndTheFirstWhereOneWasDescribed) {
 }
 
 TEST_F(SeveralSharersTest, OneAfterAnotherIsTheSecondFuserOnWhatTheFirstLeft) {
-  ExpectScores(receiver->Answer(Question({}, v1::COMBINE_SEQUENTIAL)),
+  ExpectScores(receiver_->Answer(Question({}, v1::COMBINE_SEQUENTIAL)),
                Fused(kLlama, Fused(kQwen2, Own())));
 }
 
@@ -129,14 +129,14 @@ TEST_F(SeveralSharersTest, SideBySideIsTheSumOfWhatBothAddAndTheReceiversOwnChoi
   const KvCache second = Fused(kLlama, sum);
   sum.keys = Sum(sum.keys, first.keys, second.keys);
   sum.values = Sum(sum.values, first.values, second.values);
-  ExpectScores(receiver->Answer(Question({}, v1::COMBINE_PARALLEL)), sum);
-  ExpectScores(receiver->Answer(Question()), sum);
+  ExpectScores(receiver_->Answer(Question({}, v1::COMBINE_PARALLEL)), sum);
+  ExpectScores(receiver_->Answer(Question()), sum);
 }
 
 TEST_F(SeveralSharersTest, ARequestMayNameWhichOfThemTakePart) {
-  const v1::AnswerReply reply = receiver->Answer(Question({kLlama}, v1::COMBINE_SEQUENTIAL));
+  const v1::AnswerReply reply = receiver_->Answer(Question({kLlama}, v1::COMBINE_SEQUENTIAL));
   ExpectScores(reply, Fused(kLlama, Own()));
-  EXPECT_TRUE(qwen2->shares().empty());
+  EXPECT_TRUE(qwen2_->shares().empty());
   ASSERT_EQ(reply.from_sharers_size(), 1);
   EXPECT_EQ(reply.from_sharers(0).sharer(), kLlama);
 }
@@ -146,12 +146,12 @@ TEST_F(SeveralSharersTest, BytesAreCountedBySharerAndTheirSumIsTheAnswers) {
   const std::string codec = "int8,entropy=zstd";
   v1::AnswerRequest request = Question();
   *request.mutable_codec() = CodecToProto(CodecSpec::Parse(codec).value());
-  const v1::AnswerReply reply = receiver->Answer(request);
+  const v1::AnswerReply reply = receiver_->Answer(request);
   ASSERT_EQ(reply.from_sharers_size(), 2);
   v1::ByteCounts sum;
   uint32_t num_kept = 0;
   for (const Which which : {kQwen2, kLlama}) {
-    ScriptedSharer& sharer = which == kQwen2 ? *qwen2 : *llama;
+    ScriptedSharer& sharer = which == kQwen2 ? *qwen2_ : *llama_;
     const v1::AnswerReply::FromSharer& from = reply.from_sharers(which);
     uint64_t written = 0;
     for (const std::string& message : sharer.TrueMessages(sharer.shares().at(0))) {
@@ -160,7 +160,7 @@ TEST_F(SeveralSharersTest, BytesAreCountedBySharerAndTheirSumIsTheAnswers) {
     EXPECT_EQ(from.sharer(), which);
     EXPECT_EQ(from.bytes().tx(), written);
     EXPECT_EQ(from.num_kept_tokens(), PromptIds().size() - 1);
-    EXPECT_EQ(receiver->metrics.sharer_rx_bytes_total.With(sharer.address(), codec).Value(),
+    EXPECT_EQ(receiver_->metrics.sharer_rx_bytes_total.With(sharer.address(), codec).Value(),
               static_cast<double>(written));
     sum.set_tx(sum.tx() + from.bytes().tx());
     sum.set_payload(sum.payload() + from.bytes().payload());
@@ -183,47 +183,47 @@ TEST_F(SeveralSharersTest, BothAreAskedBeforeEitherAnswers) {
       return truth;
     };
   };
-  qwen2->OnShare(wait_for(qwen2_asked, llama_asked));
-  llama->OnShare(wait_for(llama_asked, qwen2_asked));
-  receiver->Answer(Question());
+  qwen2_->OnShare(wait_for(qwen2_asked, llama_asked));
+  llama_->OnShare(wait_for(llama_asked, qwen2_asked));
+  receiver_->Answer(Question());
 }
 
 TEST_F(SeveralSharersTest, OneThatIsAwayFailsTheQuestionByName) {
-  llama->Stop();
-  const Answered failed = receiver->Ask(Question());
+  llama_->Stop();
+  const Answered failed = receiver_->Ask(Question());
   EXPECT_EQ(failed.status.code(), absl::StatusCode::kUnavailable);
   EXPECT_THAT(std::string(failed.status.message()),
-              AllOf(HasSubstr(llama->address()), Not(HasSubstr(qwen2->address()))));
-  receiver->Answer(Question({kQwen2}));
-  llama->Start();
+              AllOf(HasSubstr(llama_->address()), Not(HasSubstr(qwen2_->address()))));
+  receiver_->Answer(Question({kQwen2}));
+  llama_->Start();
 }
 
 TEST_F(SeveralSharersTest, OneThatLiesFailsTheQuestionByName) {
-  llama->OnShare([](ShareScript truth) {
+  llama_->OnShare([](ShareScript truth) {
     truth.messages.pop_back();
     return truth;
   });
-  const Answered failed = receiver->Ask(Question());
+  const Answered failed = receiver_->Ask(Question());
   EXPECT_EQ(failed.status.code(), absl::StatusCode::kDataLoss);
-  EXPECT_THAT(std::string(failed.status.message()), HasSubstr(llama->address()));
+  EXPECT_THAT(std::string(failed.status.message()), HasSubstr(llama_->address()));
   // What the other one sent has crossed and is counted.
-  EXPECT_GT(receiver->metrics.sharer_rx_bytes_total.With(qwen2->address(), "fp32").Value(), 0);
+  EXPECT_GT(receiver_->metrics.sharer_rx_bytes_total.With(qwen2_->address(), "fp32").Value(), 0);
 }
 
 TEST_F(SeveralSharersTest, WithoutOneTheOthersAnswerIfTheCallerAllowsThat) {
   v1::AnswerRequest request = Question({}, v1::COMBINE_SEQUENTIAL);
   request.set_fallback(v1::FALLBACK_DEGRADED);
-  qwen2->Stop();
-  const v1::AnswerReply with_llama = receiver->Answer(request);
+  qwen2_->Stop();
+  const v1::AnswerReply with_llama = receiver_->Answer(request);
   ExpectScores(with_llama, Fused(kLlama, Own()));
   EXPECT_THAT(with_llama.degraded(),
-              AllOf(HasSubstr(qwen2->address()), Not(HasSubstr(llama->address()))));
+              AllOf(HasSubstr(qwen2_->address()), Not(HasSubstr(llama_->address()))));
   ASSERT_EQ(with_llama.from_sharers_size(), 1);
   EXPECT_EQ(with_llama.from_sharers(0).sharer(), kLlama);
-  llama->Stop();
-  const v1::AnswerReply alone = receiver->Answer(request);
+  llama_->Stop();
+  const v1::AnswerReply alone = receiver_->Answer(request);
   ExpectScores(alone, Own());
-  EXPECT_THAT(alone.degraded(), AllOf(HasSubstr(qwen2->address()), HasSubstr(llama->address())));
+  EXPECT_THAT(alone.degraded(), AllOf(HasSubstr(qwen2_->address()), HasSubstr(llama_->address())));
 }
 
 TEST_F(SeveralSharersTest, AFileGoesToTheSharerThatItSaysItIsForAndNobodysIsRefused) {
@@ -239,8 +239,8 @@ TEST_F(SeveralSharersTest, AFileGoesToTheSharerThatItSaysItIsForAndNobodysIsRefu
   const std::string of_qwen2 =
       save("qwen2", EmbeddedSharer(), EmbeddedSharer().model.fingerprint());
   std::vector<SharerOptions> options(2);
-  options[kQwen2].link.address = qwen2->address();
-  options[kLlama].link.address = llama->address();
+  options[kQwen2].link.address = qwen2_->address();
+  options[kLlama].link.address = llama_->address();
   const auto sharers =
       ConnectSharers(EmbeddedReceiver(), options, {.calibrations = {of_llama, of_qwen2}});
   ASSERT_TRUE(sharers.ok()) << sharers.status();
@@ -259,17 +259,17 @@ TEST_F(SeveralSharersTest, AFileGoesToTheSharerThatItSaysItIsForAndNobodysIsRefu
 }
 
 TEST_F(SeveralSharersTest, TextIsTheFirstSharersOrThatOfTheOneNamed) {
-  qwen2->hint = "Boston";
-  llama->hint = "Rome";
+  qwen2_->hint = "Boston";
+  llama_->hint = "Rome";
   v1::AnswerRequest request = MakeQuestion(v1::MODE_TEXT_ANSWER);
-  EXPECT_EQ(receiver->Answer(request).text(), "Boston");
+  EXPECT_EQ(receiver_->Answer(request).text(), "Boston");
   request.add_sharers(kLlama);
-  EXPECT_EQ(receiver->Answer(request).text(), "Rome");
+  EXPECT_EQ(receiver_->Answer(request).text(), "Rome");
 }
 
 TEST_F(SeveralSharersTest, SharersThatAreNotThereOrDoNotFitTheModeAreRefused) {
   const auto refusal = [&](const v1::AnswerRequest& request) {
-    const absl::Status status = receiver->Ask(request).status;
+    const absl::Status status = receiver_->Ask(request).status;
     EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
     return std::string(status.message());
   };

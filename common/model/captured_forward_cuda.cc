@@ -11,6 +11,7 @@
 #include <c10/cuda/CUDAFunctions.h>
 #include <c10/cuda/CUDAGuard.h>
 #include <c10/cuda/CUDAStream.h>
+#include <c10/util/Exception.h>
 
 #include <compare>
 #include <cstdint>
@@ -141,7 +142,8 @@ ForwardResult CopyOut(const Graph& graph, int64_t num_tokens, const KvCache* pas
 void EndCapture(at::cuda::CUDAGraph& graph) {
   try {
     graph.capture_end();
-  } catch (const c10::Error&) {
+  } catch (const c10::Error& error) {
+    TORCH_WARN("after a failed pass: ", error.what_without_backtrace());
   }
 }
 

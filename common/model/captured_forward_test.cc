@@ -134,7 +134,7 @@ TEST_P(CapturedForwardTest, ThreadsGetTheirOwnAnswers) {
     GreedyOptions options;
     options.max_new_tokens = {12};
     const TokenBatch tokens =
-        TokenBatch::FromSequences({Ids(static_cast<size_t>(10 + first), first)}, at::kCUDA);
+        TokenBatch::FromSequences({Ids(10 + static_cast<size_t>(first), first)}, at::kCUDA);
     return DecodeGreedily(model, tokens, nullptr, options).value()[0].ids;
   };
   std::vector<std::thread> threads;
