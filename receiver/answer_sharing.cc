@@ -153,6 +153,7 @@ absl::Status AnswerBatch::StartShare(const v1::AnswerRequest& request, CacheShar
   }
   ASSIGN_OR_RETURN(share.expectation,
                    ExpectationOf(sharer, layers, reading, request.codec(), share.codec_fallback));
+  share.expectation.keep_coded = parts_.language_model.model.options().device.is_cuda();
   if (NeedsReceiver(share.expectation.codec.selection)) {
     RETURN_IF_ERROR(CheckHeldReceiver(request, share));
   }

@@ -282,7 +282,8 @@ absl::StatusOr<SharedCache> ShareEngine::Encode(const ShareJob& job, const Forwa
     codec = std::move(plan.codec);
   }
   const std::vector<uint32_t> positions(job.tokens.begin(), job.tokens.end());
-  CodecContext context = {.facts = &facts_, .token_positions = positions};
+  CodecContext context = {
+      .facts = &facts_, .token_positions = positions, .chunk_bytes = job.chunk_bytes};
   ASSIGN_OR_RETURN(const at::Tensor scores, ScoresOfWanted(job, prefill, row));
   if (scores.defined()) context.token_scores = {scores.data_ptr<float>(), scores.size(1)};
   ASSIGN_OR_RETURN(KvFrame frame, EncodeCache(view, job.layers, codec, context));

@@ -7,7 +7,7 @@ BUNDLE_LEAVES_OUT='^(ld-linux.*|libc|libm|libdl|librt|libpthread|libresolv|libst
 
 bundled_targets() {
   targets_ending_in "$BUILD_DIR" '_\(test\|bench\)' |
-    grep -E '^(captured_forward|codec_(test|bench)|cuda|decoding|model_(test|parity|bench)|fuser)'
+    grep -E '^(captured_forward|coded_frame|codec_(test|bench)|cuda|decoding|model_(test|parity|bench)|fuser)'
 }
 
 # Paths of the shared libraries that the given programs load and the other machine lacks.

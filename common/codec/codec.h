@@ -28,7 +28,7 @@ struct KltCodebook;
 struct KvBlock {
   int32_t layer = 0;
   Half half = Half::kKey;
-  size_t codes_offset = 0;  // into KvFrame::data; [num_kept, H, row bytes]
+  size_t codes_offset = 0;  // into KvFrame::data (coded: behind it); [num_kept, H, row bytes]
   size_t codes_bytes = 0;
   size_t scales_offset = 0;  // into KvFrame::data; NumScales of them, little-endian
   size_t scales_bytes = 0;
@@ -36,8 +36,21 @@ struct KvBlock {
   size_t zero_points_bytes = 0;   // 0 without
 };
 
-// An encoded cache. All codes and scales lie in one contiguous buffer, so that a frame leaves a GPU
-// in one copy.
+// A run of a block's tokens whose codes are coded as they travel (proto/FORMAT.md, section 14).
+struct CodedPiece {
+  size_t block = 0;  // index into KvFrame::blocks
+  uint32_t first_token = 0;
+  uint32_t num_tokens = 0;
+  size_t offset = 0;  // into KvFrame::coded
+  size_t bytes = 0;
+};
+
+// An encoded cache. Its codes are in `data`, unless the frame is coded: then they are in `coded`
+// alone, and `data` ends where the codes of the first block would begin. A coded frame comes from a
+// cache on CUDA when its codec has entropy=rans and the encoder knows how it will be cut
+// (CodecContext::chunk_bytes), or from a reader that was asked to keep what it reads so
+// (FrameExpectation::keep_coded). DecodeCache and WriteFrame take both kinds; who wants the codes
+// themselves calls DecodeFrameCodes (coded_frame.h) first.
 struct KvFrame {
   uint64_t model_fingerprint = 0;
   KvLayout layout;
@@ -49,6 +62,9 @@ struct KvFrame {
   KvLayerSet layers;            // that are sent: none that codec.schedule does not send
   std::vector<KvBlock> blocks;  // one for each of layers.Tensors(), in this order
   std::vector<uint8_t> data;
+  // Of a coded frame: pieces that have each token of each block once, in order.
+  std::vector<CodedPiece> coded_pieces;
+  std::vector<uint8_t> coded;
   // Of Scheme::kKlt, which has no blocks (klt.h encodes such frames): data is the coefficients'
   // stream, then so many bytes of escapes.
   uint32_t num_escape_bytes = 0;
@@ -68,6 +84,11 @@ struct KvFrame {
     return std::span(positions).subspan(FirstPosition(layer), num_kept());
   }
 
+  bool is_coded() const { return !coded_pieces.empty(); }
+  // Of data with all codes.
+  size_t RoomBytes() const;
+
+  // REQUIRES: not is_coded().
   ByteSpan Codes(const KvBlock& block) const {
     return ByteSpan(data).subspan(block.codes_offset, block.codes_bytes);
   }
@@ -76,6 +97,9 @@ struct KvFrame {
   }
   ByteSpan ZeroPoints(const KvBlock& block) const {
     return ByteSpan(data).subspan(block.zero_points_offset, block.zero_points_bytes);
+  }
+  ByteSpan Coded(const CodedPiece& piece) const {
+    return ByteSpan(coded).subspan(piece.offset, piece.bytes);
   }
 };
 
@@ -91,22 +115,25 @@ absl::StatusOr<BlockBytes> BytesOfBlock(const CodecSpec& codec, const KvLayout& 
                                         uint32_t num_kept);
 
 // Lays out the blocks of `layers` one after another and sizes `data`. Both the encoder and a reader
-// that has checked its header start here.
-absl::Status LayOutBlocks(KvFrame& frame);
+// that has checked its header start here. kCoded: the codes of all blocks are behind everything
+// else, and `data` has no room for them.
+enum class FrameCodes : uint8_t { kPlain, kCoded };
+absl::Status LayOutBlocks(KvFrame& frame, FrameCodes codes = FrameCodes::kPlain);
 
 // Encodes the planes of `layers`, but for those that codec.schedule does not send, from the cache's
 // own device; they must be present in `cache`, and for a selection by norm what that
 // reads (selection.h). Finite input is required: NaN or infinity is INVALID_ARGUMENT naming
 // layer, half, token and head (CPU and CUDA alike). model_fingerprint is left for the caller. A
-// cache on CUDA is read after all work queued on the legacy default stream. `context` has what the
-// codec's treatment needs (errors: treatment.h).
+// cache on CUDA is read after all work queued on the legacy default stream, and its frame may be
+// coded (KvFrame). `context` has what the codec's treatment needs (errors: treatment.h).
 absl::StatusOr<KvFrame> EncodeCache(const KvCacheView& cache, const KvLayerSet& layers,
                                     const CodecSpec& codec, const CodecContext& context = {});
 
 // Decodes every block into `out`, whose token i is the i-th sent token of each layer:
 // out.num_tokens must be num_kept(), out.layout the frame's, and the planes of all its tensors
 // present. Writes on out.device, in out.dtype (dequantized in fp32, then rounded to nearest even).
-// Safe on untrusted frames: INVALID_ARGUMENT names what does not fit. `context` is the encoder's:
+// Safe on untrusted frames: INVALID_ARGUMENT names what does not fit; DATA_LOSS a coded piece that
+// is not the coding of its codes, in DecodeCodes' words on any device. `context` is the encoder's:
 // its token_positions are those of the frame's num_tokens, sent or not. A frame of the scheme klt
 // is decoded on the CPU alone.
 absl::Status DecodeCache(const KvFrame& frame, const KvCacheView& out,

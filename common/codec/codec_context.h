@@ -44,6 +44,9 @@ struct CodecContext {
   // The position in its prompt of each token of the cache, sent or not; empty: 0 .. T - 1.
   std::span<const uint32_t> token_positions;
   TokenScores token_scores = {};  // encoding with a selection that HasGivenScores
+  // Encoding: the chunk size of the WriteFrame that follows, 0 if there is none. With entropy=rans
+  // a cache on CUDA then gives a coded frame (KvFrame).
+  uint32_t chunk_bytes = 0;
 };
 
 }  // namespace qc2c

@@ -6,6 +6,7 @@
 #include "common/base/status_macros.h"
 #include "common/codec/cache_check.h"
 #include "common/codec/codec.h"
+#include "common/codec/coded_frame.h"
 #include "common/codec/device_codec.h"
 #include "common/codec/frame_layout.h"
 #include "common/codec/klt.h"
@@ -72,7 +73,13 @@ absl::Status DecodeCache(const KvFrame& frame, const KvCacheView& out,
     treatment.UseTokensFrom(layer, frame.FirstPosition(layer));
   }
   if (out.device == DeviceType::kCuda) return DecodeOnCuda(frame, out, treatment);
-  DecodeOnCpu(frame, out, treatment);
+  if (frame.is_coded()) {
+    KvFrame plain = frame;
+    RETURN_IF_ERROR(DecodeFrameCodes(plain));
+    DecodeOnCpu(plain, out, treatment);
+  } else {
+    DecodeOnCpu(frame, out, treatment);
+  }
   return absl::OkStatus();
 }
 

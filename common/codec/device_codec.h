@@ -14,9 +14,10 @@
 
 namespace qc2c {
 
+// `chunk_bytes`: CodecContext::chunk_bytes.
 absl::StatusOr<KvFrame> EncodeOnCuda(const KvCacheView& cache, const KvLayerSet& layers,
                                      const CodecSpec& codec, const Treatment& treatment,
-                                     const TokenScores& scores);
+                                     const TokenScores& scores, uint32_t chunk_bytes);
 absl::Status DecodeOnCuda(const KvFrame& frame, const KvCacheView& out, const Treatment& treatment);
 
 // A cache in GPU memory as one in CPU memory; `view` points into `planes`.

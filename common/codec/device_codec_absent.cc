@@ -11,7 +11,7 @@ absl::Status BuiltWithoutCuda() {
 }  // namespace
 
 absl::StatusOr<KvFrame> EncodeOnCuda(const KvCacheView&, const KvLayerSet&, const CodecSpec&,
-                                     const Treatment&, const TokenScores&) {
+                                     const Treatment&, const TokenScores&, uint32_t) {
   return BuiltWithoutCuda();
 }
 

@@ -74,8 +74,10 @@ absl::StatusOr<KvFrame> EncodeCache(const KvCacheView& cache, const KvLayerSet& 
                                                       std::string(SelectionName(codec.selection)),
                                                       ", whose scores are not known here"));
   }
-  return cache.device == DeviceType::kCuda ? EncodeOnCuda(cache, sent, codec, treatment, scores)
-                                           : EncodeOnCpu(cache, sent, codec, treatment, scores);
+  if (cache.device == DeviceType::kCuda) {
+    return EncodeOnCuda(cache, sent, codec, treatment, scores, context.chunk_bytes);
+  }
+  return EncodeOnCpu(cache, sent, codec, treatment, scores);
 }
 
 }  // namespace qc2c

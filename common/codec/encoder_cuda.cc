@@ -6,10 +6,12 @@
 
 #include "common/base/status_macros.h"
 #include "common/codec/cuda_blocks.h"
+#include "common/codec/cuda_encoder_regions.h"
 #include "common/codec/cuda_treatment_plan.h"
 #include "common/codec/cuda_workspace.h"
 #include "common/codec/device_codec.h"
 #include "common/codec/fault_status.h"
+#include "common/codec/frame_coding_cuda.h"
 #include "common/codec/frame_layout.h"
 #include "common/codec/scheme_registry.h"
 #include "common/codec/selection.h"
@@ -20,74 +22,15 @@
 namespace qc2c {
 namespace {
 
-// Where everything lies in the workspace's device memory. [table, faults) is copied there, [faults,
-// data) is cleared, and [faults, end_of_result) is what comes back, in one copy.
-struct Regions {
-  size_t table = 0;         // CudaBlock [num_blocks], [num_scored_layers]
-  size_t plan = 0;          // CudaTreatmentPlan::Write
-  size_t given = 0;         // positions that follow from the codec and are no run [num_kept]
-  size_t faults = 0;        // [num_blocks], in the table's order
-  size_t score_faults = 0;  // [num_scored_layers]
-  size_t data = 0;          // KvFrame::data
-  size_t positions = 0;     // KvFrame::positions
-  size_t end_of_result = 0;
-  size_t scores = 0;       // [num_tokens]
-  size_t layer_means = 0;  // [num_scored_layers, num_tokens]
-  size_t row_totals = 0;   // [the largest group's blocks, num_kept, H]
-  size_t treated = 0;      // CudaTreatmentPlan::treated_bytes
-  size_t ranges = 0;       // CudaTreatmentPlan::ranges_bytes
-  size_t end = 0;
-};
-
-// The kept tokens follow one another, so that the kernels need no list of them.
-bool IsRun(const std::vector<uint32_t>& positions) {
-  return positions.back() - positions.front() + 1 == positions.size();
-}
-
-// Rows of the largest launch whose scales are found in two passes.
-size_t NumRowTotals(const KvFrame& frame, std::span<const CudaBlockGroup> groups) {
-  size_t num_blocks = 0;
-  for (const CudaBlockGroup& group : groups) {
-    const Axis axis = group.codec.axis;
-    if (axis != Axis::kPerHead && axis != Axis::kPerLayer) continue;
-    num_blocks = std::max(num_blocks, group.blocks.size());
-  }
-  return num_blocks * frame.num_kept() * frame.layout.num_kv_heads;
-}
-
-// `num_layers` are scored: 0 without a selection by scores.
-Regions PlaceRegions(const KvFrame& frame, std::span<const CudaBlockGroup> groups,
-                     const CudaTreatmentPlan& plan, size_t num_layers) {
-  const size_t num_blocks = frame.blocks.size();
-  const bool scores = num_layers > 0;
-  const size_t num_scored = scores ? frame.num_tokens : 0;
-  Regions r;
-  r.plan = AlignRegion((num_blocks + num_layers) * sizeof(CudaBlock));
-  r.given = r.plan + plan.upload_bytes();
-  r.faults = r.given + (scores || IsRun(frame.positions)
-                            ? 0
-                            : AlignRegion(frame.positions.size() * sizeof(uint32_t)));
-  r.score_faults = r.faults + AlignRegion(num_blocks * sizeof(uint32_t));
-  r.data = r.score_faults + AlignRegion(num_layers * sizeof(uint32_t));
-  r.positions = r.data + AlignRegion(frame.data.size());
-  r.end_of_result = r.positions + AlignRegion(frame.positions.size() * sizeof(uint32_t));
-  r.scores = r.end_of_result;
-  r.layer_means = r.scores + AlignRegion(num_scored * sizeof(float));
-  r.row_totals = r.layer_means + AlignRegion(num_scored * num_layers * sizeof(float));
-  r.treated = r.row_totals + AlignRegion(NumRowTotals(frame, groups) * sizeof(float));
-  r.ranges = r.treated + plan.treated_bytes();
-  r.end = r.ranges + plan.ranges_bytes();
-  return r;
-}
-
 // One encoding on one workspace: queue everything, wait once, read the result.
 class Encoding {
  public:
   Encoding(const KvCacheView& cache, KvFrame& frame, const Treatment& treatment,
-           const TokenScores& scores, CudaWorkspace& workspace)
+           const TokenScores& scores, const CudaFrameEncoding& coding, CudaWorkspace& workspace)
       : cache_(cache),
         frame_(frame),
         scores_(scores),
+        coding_(coding),
         workspace_(workspace),
         scored_(NeedsScores(frame.codec.selection)
                     ? ScoredLayers(frame.codec, frame.layout, frame.layers)
@@ -95,25 +38,30 @@ class Encoding {
         groups_(GroupBlocks(frame)),
         table_(BlockTable(frame, groups_, cache)),
         plan_(treatment, frame, groups_),
-        regions_(PlaceRegions(frame, groups_, plan_, scored_.size())) {}
+        regions_(PlaceEncoderRegions(frame, groups_, plan_, coding, scored_.size())) {}
 
   absl::Status Run() {
     RETURN_IF_ERROR(workspace_.device.Reserve(regions_.end));
     const size_t result_bytes = regions_.end_of_result - regions_.faults;
-    RETURN_IF_ERROR(workspace_.pinned.Reserve(result_bytes + regions_.faults));
-    uint8_t* const upload = workspace_.pinned.data() + result_bytes;
+    RETURN_IF_ERROR(workspace_.pinned.Reserve(AlignRegion(result_bytes) + regions_.faults));
+    uint8_t* const upload = workspace_.pinned.data() + AlignRegion(result_bytes);
     WriteTables(upload);
     RETURN_IF_ERROR(Copy(Device(regions_.table), upload, regions_.faults, cudaMemcpyHostToDevice));
     RETURN_IF_ERROR(CudaStatus(
-        cudaMemsetAsync(Device(regions_.faults), 0, regions_.data - regions_.faults, Stream()),
+        cudaMemsetAsync(Device(regions_.faults), 0, regions_.positions - regions_.faults, Stream()),
         "cudaMemsetAsync"));
     if (!scored_.empty()) RETURN_IF_ERROR(QueueSelection());
     RETURN_IF_ERROR(QueueEncoding());
+    if (!coding_.is_nothing()) {
+      RETURN_IF_ERROR(CudaStatus(coding_.Queue(CodingMemory(), Device(regions_.data), Stream()),
+                                 "EncodeCodes"));
+    }
     RETURN_IF_ERROR(Copy(workspace_.pinned.data(), Device(regions_.faults), result_bytes,
                          cudaMemcpyDeviceToHost));
     RETURN_IF_ERROR(workspace_.stream.Synchronize());
     ReadResult();
-    return CheckFaults();
+    RETURN_IF_ERROR(CheckFaults());
+    return coding_.is_nothing() ? absl::OkStatus() : FetchCoded();
   }
 
  private:
@@ -129,6 +77,9 @@ class Encoding {
   CudaTreatmentPlan::Memory PlanMemory() const {
     return {Device(regions_.plan), DeviceArray<float>(regions_.treated)};
   }
+  CudaFrameEncoding::Memory CodingMemory() const {
+    return {Device(regions_.coding), Device(regions_.places), Device(regions_.scratch)};
+  }
   CUstream_st* Stream() const { return workspace_.stream.get(); }
 
   absl::Status Copy(void* to, const void* from, size_t bytes, cudaMemcpyKind kind) const {
@@ -142,6 +93,7 @@ class Encoding {
     table.insert(table.end(), scored.begin(), scored.end());
     std::memcpy(upload, table.data(), table.size() * sizeof(CudaBlock));
     if (!plan_.is_nothing()) plan_.Write(table, PlanMemory(), upload + regions_.plan);
+    if (!coding_.is_nothing()) coding_.Write(upload + regions_.coding);
     if (regions_.given < regions_.faults) {
       std::memcpy(upload + regions_.given, frame_.positions.data(),
                   frame_.positions.size() * sizeof(uint32_t));
@@ -285,7 +237,9 @@ class Encoding {
     const uint8_t* const data = Result(regions_.data);
     uint8_t* const out = frame_.data.data();
     for (const KvBlock& block : frame_.blocks) {
-      std::memcpy(out + block.codes_offset, data + block.codes_offset, block.codes_bytes);
+      if (coding_.is_nothing()) {
+        std::memcpy(out + block.codes_offset, data + block.codes_offset, block.codes_bytes);
+      }
       std::memcpy(out + block.scales_offset, data + block.scales_offset, block.scales_bytes);
       std::memcpy(out + block.zero_points_offset, data + block.zero_points_offset,
                   block.zero_points_bytes);
@@ -295,22 +249,34 @@ class Encoding {
                 frame_.positions.size() * sizeof(uint32_t));
   }
 
+  // The codes as they travel: how long they are is known now.
+  absl::Status FetchCoded() {
+    const size_t coded_bytes = coding_.ReadPieces(Result(regions_.places), frame_);
+    RETURN_IF_ERROR(workspace_.pinned.Reserve(coded_bytes));
+    RETURN_IF_ERROR(Copy(workspace_.pinned.data(), coding_.Coded(CodingMemory()), coded_bytes,
+                         cudaMemcpyDeviceToHost));
+    RETURN_IF_ERROR(workspace_.stream.Synchronize());
+    frame_.coded.assign(workspace_.pinned.data(), workspace_.pinned.data() + coded_bytes);
+    return absl::OkStatus();
+  }
+
   const KvCacheView& cache_;
   KvFrame& frame_;
   const TokenScores& scores_;
+  const CudaFrameEncoding& coding_;
   CudaWorkspace& workspace_;
   const std::vector<int32_t> scored_;  // layers; empty without a selection by scores
   const std::vector<CudaBlockGroup> groups_;
   const std::vector<CudaBlock> table_;
   const CudaTreatmentPlan plan_;
-  const Regions regions_;
+  const CudaEncoderRegions regions_;
 };
 
 }  // namespace
 
 absl::StatusOr<KvFrame> EncodeOnCuda(const KvCacheView& cache, const KvLayerSet& layers,
                                      const CodecSpec& codec, const Treatment& treatment,
-                                     const TokenScores& scores) {
+                                     const TokenScores& scores, uint32_t chunk_bytes) {
   const KvTensorId first = layers.Tensors().front();
   ASSIGN_OR_RETURN(const int gpu, CudaDeviceOf(cache.Plane(first.layer, first.half).data));
   ASSIGN_OR_RETURN(const CudaDeviceGuard guard, CudaDeviceGuard::Create(gpu));
@@ -324,8 +290,13 @@ absl::StatusOr<KvFrame> EncodeOnCuda(const KvCacheView& cache, const KvLayerSet&
   frame.positions = FixedPositions(codec, frame.num_tokens, num_kept);
   // Of a selection by scores only the number is known yet.
   frame.positions.resize(frame.num_index_sets() * num_kept);
-  RETURN_IF_ERROR(LayOutBlocks(frame));
-  RETURN_IF_ERROR(Encoding(cache, frame, treatment, scores, *workspace.operator->()).Run());
+  const bool is_coded = chunk_bytes != 0 && codec.entropy == Entropy::kRans;
+  RETURN_IF_ERROR(LayOutBlocks(frame, is_coded ? FrameCodes::kCoded : FrameCodes::kPlain));
+  CudaFrameEncoding coding;
+  if (is_coded) {
+    ASSIGN_OR_RETURN(coding, CudaFrameEncoding::Create(frame, chunk_bytes, gpu));
+  }
+  RETURN_IF_ERROR(Encoding(cache, frame, treatment, scores, coding, *workspace.operator->()).Run());
   return frame;
 }
 

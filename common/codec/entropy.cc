@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
 #include "common/codec/bit_packing.h"
+#include "common/codec/entropy_segments.h"
 #include "common/codec/entropy_tables.h"
 #include "common/codec/rans.h"
 #include "common/codec/scheme_registry.h"
@@ -17,29 +18,11 @@
 namespace qc2c {
 namespace {
 
-// A part of a stream that is decoded by itself, so that memory is bounded and a GPU has many to
-// work on.
-constexpr size_t kMaxSegmentSymbols = 1 << 16;
-constexpr size_t kLengthBytes = 4;
-constexpr uint8_t kStored = 0;                         // the codes follow as they are
-constexpr uint8_t kByChannel = kNumEntropyTables + 1;  // tables by channel and a stream follow
-constexpr uint8_t kCompressed = 1;                     // a zstd frame follows
+constexpr uint8_t kCompressed = 1;  // a zstd frame follows; kStoredSegment: the codes as they are
 constexpr int kZstdLevel = 3;
 
 absl::Status Lost(absl::string_view what) {
   return absl::DataLossError(absl::StrCat("coded codes: ", what));
-}
-
-size_t RowBytes(const CodeSource& source) {
-  return FindScheme(source.scheme)->RowBytes(source.head_dim);
-}
-
-// Bytes of the codes of a segment; the last one may be shorter. Whole tokens, but for shapes of
-// which one token alone is more than a segment: then whole rows, and no tables by channel.
-size_t SegmentBytes(const CodeSource& source) {
-  const size_t token = size_t{1} * source.head_dim * source.num_heads;
-  if (token > kMaxSegmentSymbols) return kMaxSegmentSymbols / source.head_dim * RowBytes(source);
-  return kMaxSegmentSymbols / token * source.num_heads * RowBytes(source);
 }
 
 // The symbols of some rows of codes, and back.
@@ -50,13 +33,17 @@ class SymbolRows {
         bits_(FindScheme(source.scheme)->bits_per_value()),
         head_dim_(source.head_dim),
         num_channels_(size_t{1} * source.head_dim * source.num_heads),
-        row_bytes_(RowBytes(source)) {}
+        row_bytes_(FindScheme(source.scheme)->RowBytes(source.head_dim)) {}
 
   CodeForm form() const { return form_; }
   int bits() const { return bits_; }
   size_t alphabet() const { return size_t{1} << bits_; }
   size_t num_channels() const { return num_channels_; }
   std::span<const RansTable> tables() const { return EntropyTables(form_, bits_); }
+  bool MayChooseByChannel(size_t num_symbols) const {
+    return bits_ <= static_cast<int>(kMaxByChannelBits) &&
+           num_symbols >= kMinByChannelTokens * num_channels_;
+  }
   size_t NumSymbols(size_t codes_bytes) const { return codes_bytes / row_bytes_ * head_dim_; }
 
   // Whether every row ends with zero bits, so that its symbols are all that it holds.
@@ -105,9 +92,6 @@ struct Buffers {
   std::array<uint8_t, kMaxSegmentSymbols> table_of;
 };
 
-// What a channel's symbols are coded by: a table, and how far its middle is moved.
-constexpr size_t kChannelBytes = 2;
-
 struct ChannelTables {
   std::vector<uint8_t> coded;  // [num_channels]: the table's number, the shift
   uint64_t cost = 0;           // of all symbols, and of `coded` itself
@@ -141,12 +125,6 @@ ChannelTables ChooseByChannel(const SymbolRows& rows, std::span<const uint8_t> s
   return chosen;
 }
 
-// For narrow codes, where finding the tables takes no longer than the rest, and segments that can
-// pay for the list.
-bool MayChooseByChannel(const SymbolRows& rows, size_t num_symbols) {
-  return rows.bits() <= 4 && num_symbols >= 8 * rows.num_channels();
-}
-
 std::vector<uint8_t> EncodeByChannel(const SymbolRows& rows, const ChannelTables& chosen,
                                      std::span<uint8_t> symbols, std::span<uint8_t> table_of) {
   const auto mask = static_cast<uint8_t>(rows.alphabet() - 1);
@@ -155,7 +133,7 @@ std::vector<uint8_t> EncodeByChannel(const SymbolRows& rows, const ChannelTables
     table_of[i] = static_cast<uint8_t>(own[0] - 1);
     symbols[i] = static_cast<uint8_t>((symbols[i] - own[1]) & mask);
   }
-  std::vector<uint8_t> segment = {kByChannel};
+  std::vector<uint8_t> segment = {kByChannelSegment};
   segment.insert(segment.end(), chosen.coded.begin(), chosen.coded.end());
   const std::vector<uint8_t> stream =
       RansEncode(symbols, table_of, rows.tables(), RansLanesFor(symbols.size())).value();
@@ -172,8 +150,8 @@ std::vector<uint8_t> EncodeWithOneTable(const SymbolRows& rows, uint32_t number,
   return segment;
 }
 
-// One segment: its table or tables and its stream; kStored and its codes if that is shorter, or if
-// symbols cannot say everything (a frame that was read may have any bits).
+// One segment: its table or tables and its stream; kStoredSegment and its codes if that is shorter,
+// or if symbols cannot say everything (a frame that was read may have any bits).
 void AppendSegment(const SymbolRows& rows, ByteSpan codes, Buffers& buffers,
                    std::vector<uint8_t>& coded) {
   const auto symbols = std::span(buffers.symbols).first(rows.NumSymbols(codes.size()));
@@ -183,7 +161,7 @@ void AppendSegment(const SymbolRows& rows, ByteSpan codes, Buffers& buffers,
   const TableChoice one =
       BestEntropyTable(rows.form(), rows.bits(), std::span(counts).first(rows.alphabet()));
   ChannelTables by_channel;
-  if (MayChooseByChannel(rows, symbols.size())) by_channel = ChooseByChannel(rows, symbols);
+  if (rows.MayChooseByChannel(symbols.size())) by_channel = ChooseByChannel(rows, symbols);
   const bool channels_win = !by_channel.coded.empty() && by_channel.cost < one.cost;
   const std::vector<uint8_t> segment =
       channels_win ? EncodeByChannel(rows, by_channel, symbols,
@@ -193,21 +171,21 @@ void AppendSegment(const SymbolRows& rows, ByteSpan codes, Buffers& buffers,
     coded.insert(coded.end(), segment.begin(), segment.end());
     return;
   }
-  coded.push_back(kStored);
+  coded.push_back(kStoredSegment);
   coded.insert(coded.end(), codes.begin(), codes.end());
 }
 
 std::vector<uint8_t> EncodeRans(const CodeSource& source, ByteSpan codes) {
   const SymbolRows rows(source);
   const auto buffers = std::make_unique<Buffers>();
-  const size_t segment_bytes = SegmentBytes(source);
+  const size_t segment_bytes = SegmentCodesBytes(source);
   std::vector<uint8_t> coded;
   while (codes.size() > segment_bytes) {
     const size_t begin = coded.size();
-    coded.resize(begin + kLengthBytes);
+    coded.resize(begin + kSegmentLengthBytes);
     AppendSegment(rows, codes.first(segment_bytes), *buffers, coded);
-    const size_t length = coded.size() - begin - kLengthBytes;
-    for (size_t i = 0; i < kLengthBytes; ++i) {
+    const size_t length = coded.size() - begin - kSegmentLengthBytes;
+    for (size_t i = 0; i < kSegmentLengthBytes; ++i) {
       coded[begin + i] = static_cast<uint8_t>(length >> 8 * i);
     }
     codes = codes.subspan(segment_bytes);
@@ -216,7 +194,7 @@ std::vector<uint8_t> EncodeRans(const CodeSource& source, ByteSpan codes) {
   return coded;
 }
 
-// What is kStored must have the size of the codes.
+// What is stored must have the size of the codes.
 absl::Status DecodeStored(ByteSpan stored, MutableByteSpan codes) {
   if (stored.size() != codes.size()) {
     return Lost(absl::StrCat("has ", stored.size(), " bytes stored: expected ", codes.size()));
@@ -265,9 +243,9 @@ absl::Status DecodeSegment(const SymbolRows& rows, ByteSpan segment, Buffers& bu
   if (segment.empty()) return Lost("a segment is empty: expected the number of a table");
   const uint8_t number = segment.front();
   const ByteSpan rest = segment.subspan(1);
-  if (number == kStored) return DecodeStored(rest, codes);
+  if (number == kStoredSegment) return DecodeStored(rest, codes);
   const auto symbols = std::span(buffers.symbols).first(rows.NumSymbols(codes.size()));
-  if (number == kByChannel) {
+  if (number == kByChannelSegment) {
     RETURN_IF_ERROR(
         DecodeByChannel(rows, rest, symbols, std::span(buffers.table_of).first(symbols.size())));
   } else {
@@ -282,12 +260,12 @@ absl::Status DecodeSegment(const SymbolRows& rows, ByteSpan segment, Buffers& bu
 absl::Status DecodeRans(const CodeSource& source, ByteSpan coded, MutableByteSpan codes) {
   const SymbolRows rows(source);
   const auto buffers = std::make_unique<Buffers>();
-  const size_t segment_bytes = SegmentBytes(source);
+  const size_t segment_bytes = SegmentCodesBytes(source);
   while (codes.size() > segment_bytes) {
-    if (coded.size() < kLengthBytes) return Lost("ends before the length of a segment");
+    if (coded.size() < kSegmentLengthBytes) return Lost("ends before the length of a segment");
     uint32_t length = 0;
-    for (size_t i = 0; i < kLengthBytes; ++i) length |= uint32_t{coded[i]} << 8 * i;
-    coded = coded.subspan(kLengthBytes);
+    for (size_t i = 0; i < kSegmentLengthBytes; ++i) length |= uint32_t{coded[i]} << 8 * i;
+    coded = coded.subspan(kSegmentLengthBytes);
     if (length > coded.size()) {
       return Lost(
           absl::StrCat("a segment of ", length, " bytes where ", coded.size(), " are left"));
@@ -317,7 +295,7 @@ std::vector<uint8_t> EncodeZstd(ByteSpan codes) {
       return coded;
     }
   }
-  coded.front() = kStored;
+  coded.front() = kStoredSegment;
   std::ranges::copy(codes, coded.begin() + 1);
   coded.resize(1 + codes.size());
   return coded;
@@ -327,7 +305,7 @@ absl::Status DecodeZstd(ByteSpan coded, MutableByteSpan codes) {
   if (coded.empty()) return Lost("is empty");
   const uint8_t form = coded.front();
   const ByteSpan content = coded.subspan(1);
-  if (form == kStored) return DecodeStored(content, codes);
+  if (form == kStoredSegment) return DecodeStored(content, codes);
   if (form != kCompressed) {
     return Lost(absl::StrCat("begins with ", static_cast<int>(form), ": expected 0 or 1"));
   }
@@ -348,7 +326,7 @@ size_t MaxCodedBytes(Entropy entropy, const CodeSource& source, size_t codes_byt
     case Entropy::kNone:
       return codes_bytes;
     case Entropy::kRans:
-      return codes_bytes + codes_bytes / SegmentBytes(source) * (kLengthBytes + 1) + 1;
+      return codes_bytes + codes_bytes / SegmentCodesBytes(source) * (kSegmentLengthBytes + 1) + 1;
     case Entropy::kZstd:
       return codes_bytes + 1;
   }

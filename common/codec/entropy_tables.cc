@@ -123,6 +123,10 @@ std::span<const RansTable> EntropyTables(CodeForm form, int bits) {
   return TheFamily(form, bits).tables;
 }
 
+std::span<const uint32_t> EntropyTableCosts(CodeForm form, int bits) {
+  return TheFamily(form, bits).costs;
+}
+
 TableChoice BestEntropyTable(CodeForm form, int bits, std::span<const uint32_t> counts) {
   const Family& family = TheFamily(form, bits);
   TableChoice best = {.number = 0, .cost = ~uint64_t{0}};

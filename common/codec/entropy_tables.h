@@ -12,6 +12,7 @@
 
 #include "common/codec/codec_enums.h"
 #include "common/codec/rans.h"
+#include "common/codec/rans_segment.h"
 
 namespace qc2c {
 
@@ -23,8 +24,6 @@ enum class CodeForm : uint8_t {
 };
 
 CodeForm CodeFormOf(Scheme scheme);
-
-inline constexpr uint32_t kNumEntropyTables = 128;
 
 // Tables 1 to kNumEntropyTables (at index 0 ..) for symbols of `bits` bits; each symbol has a
 // frequency of at least 1. Built on first use and kept; thread-safe. REQUIRES: bits is 1, 2, 3, 4
@@ -38,6 +37,8 @@ struct TableChoice {
   uint64_t cost = 0;    // in 2^-12 bits
 };
 inline constexpr int kCostBits = 12;
+// What each symbol costs under each table, [tables, symbols].
+std::span<const uint32_t> EntropyTableCosts(CodeForm form, int bits);
 TableChoice BestEntropyTable(CodeForm form, int bits, std::span<const uint32_t> counts);
 
 }  // namespace qc2c

@@ -11,42 +11,12 @@
 #include "common/codec/bit_packing.h"
 #include "common/codec/codec_spec.h"
 #include "common/codec/scheme_registry.h"
+#include "common/codec/test_codes.h"
 
 namespace qc2c {
 namespace {
 
 using ::testing::HasSubstr;
-
-// Codes of rows of `head_dim` values about 0 (levels: about the middle), as they are packed.
-std::vector<uint8_t> PeakedCodes(const CodeSource& source, size_t num_rows, uint32_t seed) {
-  const SchemeCoder& coder = *FindScheme(source.scheme);
-  const int bits = coder.bits_per_value();
-  const bool integers = source.scheme == Scheme::kInt8 || source.scheme == Scheme::kInt4 ||
-                        source.scheme == Scheme::kInt3 || source.scheme == Scheme::kInt2Absmax;
-  const int half = 1 << (bits - 1);
-  std::mt19937 random(seed);
-  std::normal_distribution<float> normal(0, static_cast<float>(half) / 5);
-  const size_t row_bytes = coder.RowBytes(source.head_dim);
-  std::vector<uint8_t> packed(num_rows * row_bytes);
-  std::vector<uint8_t> row(source.head_dim);
-  for (size_t r = 0; r < num_rows; ++r) {
-    for (uint8_t& code : row) {
-      const float x = normal(random) + (integers ? 0.5f : 0.0f);
-      const int value = std::clamp(static_cast<int>(std::floor(x)), -half, half - 1);
-      code = static_cast<uint8_t>(integers ? value & (2 * half - 1) : value + half);
-    }
-    PackCodes(bits, row.data(), row.size(), packed.data() + r * row_bytes);
-  }
-  return packed;
-}
-
-std::vector<Scheme> CodedSchemes() {
-  std::vector<Scheme> schemes;
-  for (const RegisteredScheme& known : AllSchemes()) {
-    if (CanCode(Entropy::kRans, known.coder->scheme())) schemes.push_back(known.coder->scheme());
-  }
-  return schemes;
-}
 
 TEST(EntropyTest, CodesComeBackForEverySchemeAndSize) {
   for (const Scheme scheme : CodedSchemes()) {
@@ -94,28 +64,6 @@ TEST(EntropyTest, ALongStreamOfNormalCodesIsWithinTwoPercentOfItsEntropy) {
     EXPECT_LE(coded, 1.02 * entropy) << SchemeName(scheme);
     EXPECT_GE(coded, entropy);
   }
-}
-
-// Channels with means and widths of their own, as keys have: far from one distribution.
-std::vector<uint8_t> ChannelCodes(const CodeSource& source, size_t num_tokens) {
-  std::mt19937 random(6);
-  const size_t num_channels = size_t{1} * source.head_dim * source.num_heads;
-  std::vector<int> mean(num_channels);
-  for (int& m : mean) m = static_cast<int>(random() % 15) - 7;
-  std::normal_distribution<float> normal(0, 0.7f);
-  const size_t row_bytes = PackedBytes(4, source.head_dim);
-  std::vector<uint8_t> packed;
-  std::vector<uint8_t> row(source.head_dim);
-  for (size_t r = 0; r < num_tokens * source.num_heads; ++r) {
-    for (size_t d = 0; d < row.size(); ++d) {
-      const int value =
-          mean[(r * row.size() + d) % num_channels] + static_cast<int>(std::lround(normal(random)));
-      row[d] = static_cast<uint8_t>(std::clamp(value, -7, 7) & 15);
-    }
-    packed.resize(packed.size() + row_bytes);
-    PackCodes(4, row.data(), row.size(), packed.data() + packed.size() - row_bytes);
-  }
-  return packed;
 }
 
 // The entropy of a rounded normal of sigma .7 is 1.55 bits, and that of all codes together 3.9.

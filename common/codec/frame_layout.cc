@@ -4,9 +4,11 @@
 #include <cmath>
 #include <new>
 #include <stdexcept>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
+#include "common/codec/coded_frame.h"
 #include "common/codec/scaled_scheme.h"
 #include "common/codec/scheme_registry.h"
 
@@ -99,12 +101,51 @@ absl::Status CheckScales(const KvFrame& frame, const KvBlock& block, const Codec
   return absl::OkStatus();
 }
 
+// Each token of each block once, in order, in no more bytes than a coding can have.
+absl::Status CheckPieces(const KvFrame& frame) {
+  if (!frame.is_coded()) return absl::OkStatus();
+  const Entropy entropy = frame.codec.entropy;
+  if (entropy != Entropy::kRans) {
+    return absl::InvalidArgumentError("frame.coded_pieces: expected none without entropy=rans");
+  }
+  size_t block = 0;
+  uint32_t token = 0;
+  for (const CodedPiece& piece : frame.coded_pieces) {
+    const bool is_next = piece.block == block && block < frame.blocks.size() &&
+                         piece.first_token == token && piece.num_tokens >= 1 &&
+                         piece.num_tokens <= frame.num_kept() - token;
+    if (!is_next || piece.offset > frame.coded.size() ||
+        piece.bytes > frame.coded.size() - piece.offset) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "frame.coded_pieces has ", piece.num_tokens, " tokens of block ", piece.block,
+          " from token ", piece.first_token, " in ", piece.bytes, " bytes at ", piece.offset,
+          " of ", frame.coded.size(), ": expected block ", block, " from token ", token));
+    }
+    const KvBlock& whole = frame.blocks[block];
+    const size_t codes = whole.codes_bytes / frame.num_kept() * piece.num_tokens;
+    if (const size_t most = MaxCodedBytes(entropy, SourceOf(frame, whole), codes);
+        piece.bytes > most) {
+      return absl::InvalidArgumentError(absl::StrCat("frame.coded_pieces has ", piece.bytes,
+                                                     " bytes for ", codes,
+                                                     " bytes of codes: expected at most ", most));
+    }
+    token += piece.num_tokens;
+    if (token < frame.num_kept()) continue;
+    token = 0;
+    ++block;
+  }
+  if (block == frame.blocks.size()) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("frame.coded_pieces ends in block ", block,
+                                                 ": expected all ", frame.blocks.size()));
+}
+
 absl::Status CheckBlocks(const KvFrame& frame) {
   const std::vector<KvTensorId> tensors = frame.layers.Tensors();
   if (frame.blocks.size() != tensors.size()) {
     return absl::InvalidArgumentError(absl::StrCat("frame.blocks has ", frame.blocks.size(),
                                                    " entries: expected ", tensors.size()));
   }
+  const size_t room_bytes = frame.RoomBytes();
   for (size_t i = 0; i < frame.blocks.size(); ++i) {
     const KvBlock& block = frame.blocks[i];
     if (block.layer != tensors[i].layer || block.half != tensors[i].half) {
@@ -114,7 +155,7 @@ absl::Status CheckBlocks(const KvFrame& frame) {
     const CodecSpec own = frame.codec.Of(block.layer, block.half);
     ASSIGN_OR_RETURN(const BlockBytes bytes, BytesOfBlock(own, frame.layout, frame.num_kept()));
     RETURN_IF_ERROR(CheckSection(block, "codes", block.codes_offset, block.codes_bytes, bytes.codes,
-                                 frame.data.size()));
+                                 room_bytes));
     RETURN_IF_ERROR(CheckSection(block, "scales", block.scales_offset, block.scales_bytes,
                                  bytes.scales, frame.data.size()));
     RETURN_IF_ERROR(CheckSection(block, "zero points", block.zero_points_offset,
@@ -142,33 +183,44 @@ absl::StatusOr<BlockBytes> BytesOfBlock(const CodecSpec& codec, const KvLayout& 
                     .zero_points = codec.HasZeroPoints() ? scales : 0};
 }
 
-absl::Status LayOutBlocks(KvFrame& frame) {
+absl::Status LayOutBlocks(KvFrame& frame, FrameCodes codes) {
   RETURN_IF_ERROR(frame.layers.Validate(frame.layout));
   RETURN_IF_ERROR(CheckAllSent(frame));
   frame.blocks.clear();
-  size_t offset = 0;
+  size_t end = 0;
+  const auto place = [&end](size_t bytes) { return std::exchange(end, end + AlignUp(bytes)); };
   for (const auto& [layer, half] : frame.layers.Tensors()) {
     ASSIGN_OR_RETURN(const BlockBytes bytes,
                      BytesOfBlock(frame.codec.Of(layer, half), frame.layout, frame.num_kept()));
-    const size_t scales_offset = offset + AlignUp(bytes.codes);
-    const size_t zero_points_offset = scales_offset + AlignUp(bytes.scales);
-    frame.blocks.push_back({.layer = layer,
-                            .half = half,
-                            .codes_offset = offset,
-                            .codes_bytes = bytes.codes,
-                            .scales_offset = scales_offset,
-                            .scales_bytes = bytes.scales,
-                            .zero_points_offset = zero_points_offset,
-                            .zero_points_bytes = bytes.zero_points});
-    offset = zero_points_offset + AlignUp(bytes.zero_points);
+    KvBlock& block = frame.blocks.emplace_back();
+    block.layer = layer;
+    block.half = half;
+    block.codes_bytes = bytes.codes;
+    block.scales_bytes = bytes.scales;
+    block.zero_points_bytes = bytes.zero_points;
+    if (codes == FrameCodes::kPlain) block.codes_offset = place(bytes.codes);
+    block.scales_offset = place(bytes.scales);
+    block.zero_points_offset = place(bytes.zero_points);
+  }
+  const size_t data_bytes = end;
+  if (codes == FrameCodes::kCoded) {
+    for (KvBlock& block : frame.blocks) block.codes_offset = place(block.codes_bytes);
   }
   try {
-    frame.data.assign(offset, 0);
+    frame.data.assign(data_bytes, 0);
   } catch (const std::bad_alloc&) {
     return absl::ResourceExhaustedError(
-        absl::StrCat("no memory for a frame of ", offset, " bytes"));
+        absl::StrCat("no memory for a frame of ", data_bytes, " bytes"));
   }
   return absl::OkStatus();
+}
+
+size_t KvFrame::RoomBytes() const {
+  size_t room = data.size();
+  if (is_coded()) {
+    for (const KvBlock& block : blocks) room += AlignUp(block.codes_bytes);
+  }
+  return room;
 }
 
 absl::Status CheckFrame(const KvFrame& frame) {
@@ -183,7 +235,8 @@ absl::Status CheckFrame(const KvFrame& frame) {
   RETURN_IF_ERROR(CheckPositions(frame));
   RETURN_IF_ERROR(frame.codec.schedule.CheckLayers(frame.layout));
   RETURN_IF_ERROR(CheckAllSent(frame));
-  return CheckBlocks(frame);
+  RETURN_IF_ERROR(CheckBlocks(frame));
+  return CheckPieces(frame);
 }
 
 size_t KvFrame::FirstPosition(int32_t layer) const {

@@ -8,15 +8,6 @@
 namespace qc2c {
 namespace {
 
-// A state is in [kLow, 2^32) between symbols. A lane that is alone starts at 0 instead, which saves
-// two bytes: below kLow it emits nothing, and the decoder, having read everything, reads nothing.
-constexpr uint32_t kLow = 1 << 16;
-constexpr uint32_t kSlotMask = (1 << kRansBits) - 1;
-constexpr size_t kWordBytes = 2;
-constexpr size_t kStateBytes = 4;
-
-constexpr uint32_t FirstState(int num_lanes) { return num_lanes == 1 ? 0 : kLow; }
-
 absl::Status CheckTables(size_t num_symbols, std::span<const uint8_t> table_of, size_t num_tables) {
   if (table_of.size() != num_symbols) {
     return absl::InvalidArgumentError(absl::StrCat("rANS: ", table_of.size(), " tables for ",
@@ -39,9 +30,9 @@ template <int kLanes, typename TableOf>
 absl::StatusOr<std::vector<uint8_t>> EncodeLanes(std::span<const uint8_t> symbols,
                                                  const TableOf& table_of) {
   std::array<uint32_t, kLanes> states{};
-  states.fill(FirstState(kLanes));
+  states.fill(FirstRansState(kLanes));
   std::vector<uint8_t> stream;
-  stream.reserve(symbols.size() + kLanes * kStateBytes);
+  stream.reserve(symbols.size() + kLanes * kRansStateBytes);
   for (size_t i = symbols.size(); i-- > 0;) {
     const RansTable& table = table_of(i);
     const uint32_t frequency = table.Frequency(symbols[i]);
@@ -51,13 +42,13 @@ absl::StatusOr<std::vector<uint8_t>> EncodeLanes(std::span<const uint8_t> symbol
                                                      ": expected one of a frequency above 0"));
     }
     uint32_t& x = states[i % kLanes];
-    if (x >= static_cast<uint64_t>(frequency) << (32 - kRansBits)) {
-      Append(x & 0xffff, kWordBytes, stream);
+    if (EmitsWord(x, frequency)) {
+      Append(x & 0xffff, kRansWordBytes, stream);
       x >>= 16;
     }
     x = ((x / frequency) << kRansBits) + table.Start(symbols[i]) + x % frequency;
   }
-  for (const uint32_t state : states) Append(state, kStateBytes, stream);
+  for (const uint32_t state : states) Append(state, kRansStateBytes, stream);
   if (kLanes == 1) {
     while (!stream.empty() && stream.back() == 0) stream.pop_back();
   }
@@ -72,7 +63,7 @@ class WordReader {
   bool Empty() const { return left_ == 0; }
   // REQUIRES: not Empty(). Of a single byte the upper half is zero.
   uint32_t Take() {
-    const uint32_t high = left_ % kWordBytes == 0 ? stream_[--left_] : 0;
+    const uint32_t high = left_ % kRansWordBytes == 0 ? stream_[--left_] : 0;
     return high << 8 | stream_[--left_];
   }
 
@@ -91,17 +82,18 @@ absl::Status ReadStates(ByteSpan stream, WordReader& words, std::array<uint32_t,
   if (kLanes == 1) {
     if (!stream.empty() && stream.back() == 0) return Lost("ends with a zero");
     states[0] = 0;
-    while (states[0] < kLow && !words.Empty()) states[0] = states[0] << 16 | words.Take();
+    while (states[0] < kRansLow && !words.Empty()) states[0] = states[0] << 16 | words.Take();
     return absl::OkStatus();
   }
-  if (stream.size() < kLanes * kStateBytes || stream.size() % kWordBytes != 0) {
+  if (stream.size() < kLanes * kRansStateBytes || stream.size() % kRansWordBytes != 0) {
     return Lost(absl::StrCat("has ", stream.size(), " bytes: expected an even number of at least ",
-                             kLanes * kStateBytes));
+                             kLanes * kRansStateBytes));
   }
   for (int lane = kLanes; lane-- > 0;) {
     states[lane] = words.Take() << 16;
     states[lane] |= words.Take();
-    if (states[lane] < kLow) return Lost(absl::StrCat("the state of lane ", lane, " is too small"));
+    if (states[lane] < kRansLow)
+      return Lost(absl::StrCat("the state of lane ", lane, " is too small"));
   }
   return absl::OkStatus();
 }
@@ -116,11 +108,11 @@ absl::Status DecodeLanes(ByteSpan stream, const TableOf& table_of, std::span<uin
     for (int lane = 0; lane < num; ++lane) {
       const RansTable& table = table_of(first + lane);
       uint32_t& x = states[lane];
-      const uint32_t slot = x & kSlotMask;
+      const uint32_t slot = x & kRansSlotMask;
       const uint8_t symbol = table.SymbolAt(slot);
       symbols[first + lane] = symbol;
       x = table.Frequency(symbol) * (x >> kRansBits) + slot - table.Start(symbol);
-      if (x >= kLow) continue;
+      if (x >= kRansLow) continue;
       if (!words.Empty()) {
         x = x << 16 | words.Take();
       } else if (kLanes > 1) {
@@ -129,7 +121,7 @@ absl::Status DecodeLanes(ByteSpan stream, const TableOf& table_of, std::span<uin
     }
   }
   if (!words.Empty()) return Lost("is longer than its symbols");
-  if (std::ranges::any_of(states, [](uint32_t x) { return x != FirstState(kLanes); })) {
+  if (std::ranges::any_of(states, [](uint32_t x) { return x != FirstRansState(kLanes); })) {
     return Lost("the final state is wrong");
   }
   return absl::OkStatus();

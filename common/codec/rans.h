@@ -18,10 +18,10 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "common/base/bytes.h"
+#include "common/codec/rans_step.h"
 
 namespace qc2c {
 
-inline constexpr int kRansBits = 14;  // the frequencies of a table add up to 2^14
 inline constexpr size_t kMaxRansSymbols = 256;
 
 // The frequencies of the symbols 0, 1, ... of an alphabet. Immutable; 17 kB.
@@ -47,12 +47,6 @@ class RansTable {
   std::array<uint16_t, kMaxRansSymbols> start_{};
   std::vector<uint8_t> symbol_of_slot_;  // [2^14]
 };
-
-// Lanes for a stream of its own of `num_symbols`: 1 below 4,096, 8 below 32,768, else 32. Their
-// states stay below 2 % of a stream of two bits a symbol.
-constexpr int RansLanesFor(size_t num_symbols) {
-  return num_symbols < 4096 ? 1 : num_symbols < 32768 ? 8 : 32;
-}
 
 // The stream of `symbols`, symbol i under tables[table_of[i]]. INVALID_ARGUMENT for a symbol of
 // frequency 0, a table index that is none, lists of different lengths, or a number of lanes other

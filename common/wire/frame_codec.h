@@ -46,7 +46,9 @@ absl::StatusOr<CodecSpec> CodecFromProto(const v1::Codec& proto);
 v1::KvLayout LayoutToProto(const KvLayout& layout);
 absl::StatusOr<KvLayout> LayoutFromProto(const v1::KvLayout& proto);
 
-// The serialized CacheChunk messages of a frame, in order. Deterministic. Codes and scales of at
+// The serialized CacheChunk messages of a frame, in order. Deterministic; a coded frame gives those
+// of its codes, without coding them again if it is cut as this is (DATA_LOSS if it is not, nor the
+// coding of any codes). Codes and scales of at
 // most about `chunk_bytes` a message; a frame that is smaller is one message. INVALID_ARGUMENT if
 // chunk_bytes is outside [kMinChunkBytes, kMaxChunkBytes].
 absl::StatusOr<std::vector<std::string>> WriteFrame(const KvFrame& frame, uint32_t chunk_bytes);
@@ -66,10 +68,14 @@ struct FrameExpectation {
   uint32_t num_tokens = 0;
   KvLayerSet layers;
   const KltCodebook* codebook = nullptr;  // of the scheme klt; outlives the reader
+  // With entropy=rans the frame stays coded (KvFrame), for a DecodeCache on CUDA, which then is the
+  // one that finds codes that are not coded right.
+  bool keep_coded = false;
 };
 
 // Assembles a frame from messages that nobody vouches for. Allocates no more than the expectation
-// implies. Every error names the field, what was found and what was expected:
+// implies: a frame; with keep_coded what coded codes may take, and a record of each piece. Every
+// error names the field, what was found and what was expected:
 //   DATA_LOSS            checksum, count or order of messages, truncation, a repeated or missing
 //   block FAILED_PRECONDITION  format version, model, layout or codec other than expected
 //   INVALID_ARGUMENT     bytes that do not parse, fields out of range

@@ -6,6 +6,7 @@
 #include "absl/strings/str_join.h"
 #include "common/base/status_macros.h"
 #include "common/codec/budget.h"
+#include "common/codec/coded_frame.h"
 #include "common/codec/entropy.h"
 #include "common/codec/frame_layout.h"
 #include "common/wire/canonical.h"
@@ -118,15 +119,13 @@ struct FrameReader::State {
   absl::Status ReadBlock(const BlockView& view);
   absl::Status CheckBlock(const BlockView& view) const;
   absl::Status ReadTrailer(const v1::CacheTrailer& trailer);
-  CodeSource SourceOf(const KvBlock& whole) const {
-    return {frame.codec.Of(whole.layer, whole.half).scheme, expected.layout.head_dim,
-            expected.layout.num_kv_heads};
-  }
+  absl::Status TakeCodes(const BlockView& view);
 
   FrameExpectation expected;
   absl::Status status;
   WireBytes bytes;
   KvFrame frame;
+  bool keeps_coded = false;
   Hasher hasher;
   uint32_t sequence = 0;     // of the next message
   size_t block = 0;          // index in frame.blocks that the next slice belongs to
@@ -251,7 +250,8 @@ absl::Status FrameReader::State::ReadHeader(const v1::CacheHeader& header) {
   frame.model_fingerprint = expected.model_fingerprint;
   frame.layout = expected.layout;
   frame.num_tokens = expected.num_tokens;
-  RETURN_IF_ERROR(LayOutBlocks(frame));
+  keeps_coded = expected.keep_coded && frame.codec.entropy == Entropy::kRans;
+  RETURN_IF_ERROR(LayOutBlocks(frame, keeps_coded ? FrameCodes::kCoded : FrameCodes::kPlain));
   stage = Stage::kBlocks;
   return absl::OkStatus();
 }
@@ -279,7 +279,7 @@ absl::Status FrameReader::State::CheckBlock(const BlockView& view) const {
   if (entropy == Entropy::kNone && view.codes.size() != codes) {
     return absl::DataLossError(Differs("block.codes bytes", view.codes.size(), codes));
   }
-  if (const size_t most = MaxCodedBytes(entropy, SourceOf(whole), codes);
+  if (const size_t most = MaxCodedBytes(entropy, SourceOf(frame, whole), codes);
       view.codes.size() > most) {
     return absl::DataLossError(
         Differs("block.codes bytes", view.codes.size(), absl::StrCat("at most ", most)));
@@ -293,19 +293,29 @@ absl::Status FrameReader::State::CheckBlock(const BlockView& view) const {
   return absl::OkStatus();
 }
 
-absl::Status FrameReader::State::ReadBlock(const BlockView& view) {
-  RETURN_IF_ERROR(CheckBlock(view));
+absl::Status FrameReader::State::TakeCodes(const BlockView& view) {
+  if (keeps_coded) {
+    frame.coded_pieces.push_back(
+        {block, view.first_token, view.num_tokens, frame.coded.size(), view.codes.size()});
+    frame.coded.insert(frame.coded.end(), view.codes.begin(), view.codes.end());
+    return absl::OkStatus();
+  }
   const KvBlock& whole = frame.blocks[block];
-  const size_t num_kept = frame.num_kept();
-  const size_t token_codes = whole.codes_bytes / num_kept;
+  const size_t token_codes = whole.codes_bytes / frame.num_kept();
   const MutableByteSpan codes =
       MutableByteSpan(frame.data)
           .subspan(whole.codes_offset + token_codes * first_token, token_codes * view.num_tokens);
-  if (expected.codec.entropy == Entropy::kNone) {
-    std::ranges::copy(view.codes, codes.begin());
-  } else {
-    RETURN_IF_ERROR(DecodeCodes(expected.codec.entropy, SourceOf(whole), view.codes, codes));
+  if (expected.codec.entropy != Entropy::kNone) {
+    return DecodeCodes(expected.codec.entropy, SourceOf(frame, whole), view.codes, codes);
   }
+  std::ranges::copy(view.codes, codes.begin());
+  return absl::OkStatus();
+}
+
+absl::Status FrameReader::State::ReadBlock(const BlockView& view) {
+  RETURN_IF_ERROR(CheckBlock(view));
+  RETURN_IF_ERROR(TakeCodes(view));
+  const KvBlock& whole = frame.blocks[block];
   const size_t before = ScaleBytesBefore(whole, first_token);
   const size_t scales = ScaleBytesBefore(whole, first_token + view.num_tokens) - before;
   std::ranges::copy(view.scales.first(scales), frame.data.data() + whole.scales_offset + before);
@@ -317,7 +327,7 @@ absl::Status FrameReader::State::ReadBlock(const BlockView& view) {
   read.set_code_bytes(read.code_bytes() + view.codes.size());
   read.set_scale_bytes(read.scale_bytes() + view.scales.size());
   first_token += view.num_tokens;
-  if (first_token == num_kept) {
+  if (first_token == frame.num_kept()) {
     first_token = 0;
     ++block;
   }

@@ -3,6 +3,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
+#include "common/codec/coded_frame.h"
 #include "common/codec/entropy.h"
 #include "common/codec/frame_layout.h"
 #include "common/wire/frame_checksum.h"
@@ -30,82 +31,65 @@ absl::StatusOr<v1::CacheHeader> MakeHeader(const KvFrame& frame) {
   return header;
 }
 
-// Cuts a frame's blocks along tokens and gathers the pieces into messages.
+// Whether the frame's coding is that of these pieces.
+bool IsCodedAs(const KvFrame& frame, const std::vector<FramePiece>& pieces) {
+  return std::ranges::equal(
+      frame.coded_pieces, pieces, [](const CodedPiece& coded, const FramePiece& piece) {
+        return coded.block == piece.block && coded.first_token == piece.first_token &&
+               coded.num_tokens == piece.num_tokens;
+      });
+}
+
+// Gathers the pieces of a frame into messages.
 class ChunkWriter {
  public:
-  ChunkWriter(const KvFrame& frame, uint32_t chunk_bytes)
-      : frame_(frame), chunk_bytes_(chunk_bytes) {}
+  // REQUIRES: the frame is not coded, or as `pieces`.
+  ChunkWriter(const KvFrame& frame, const std::vector<FramePiece>& pieces)
+      : frame_(frame), pieces_(pieces) {}
 
   std::vector<std::string> Write(const v1::CacheHeader& header) {
     AddHeader(hasher_, header);
     *chunk_.mutable_header() = header;
-    for (const KvBlock& block : frame_.blocks) WriteBlock(block);
+    for (size_t i = 0; i < pieces_.size(); ++i) WritePiece(i);
     WriteTrailer();
     Flush();
     return std::move(messages_);
   }
 
  private:
-  // A block is cut as if its codes were not coded once more: what they take is known afterwards.
-  void WriteBlock(const KvBlock& block) {
-    const uint32_t num_kept = frame_.num_kept();
-    const CodecSpec own = frame_.codec.Of(block.layer, block.half);
-    const size_t token_codes = block.codes_bytes / num_kept;
-    for (uint32_t first = 0; first < num_kept;) {
-      // A message takes one token even if that alone passes the chunk size.
-      if (used_ > 0 && used_ + PieceBytes(block, own, first, 1) > chunk_bytes_) Flush();
-      const uint32_t count = TokensThatFit(block, own, first);
-      const size_t scales = ScaleBytesBefore(own, first);
-      const size_t scale_bytes = ScaleBytesBefore(own, first + count) - scales;
-      std::vector<uint8_t> scales_of_piece;
-      for (const ByteSpan section : {frame_.Scales(block), frame_.ZeroPoints(block)}) {
-        if (section.empty()) continue;
-        const ByteSpan part = section.subspan(scales, scale_bytes);
-        scales_of_piece.insert(scales_of_piece.end(), part.begin(), part.end());
-      }
-      const ByteSpan codes = frame_.Codes(block).subspan(first * token_codes, count * token_codes);
-      AddSlice(block, first, count, Coded(own.scheme, codes), scales_of_piece);
-      used_ += codes.size() + scales_of_piece.size();
-      first += count;
+  void WritePiece(size_t index) {
+    const FramePiece& piece = pieces_[index];
+    if (piece.begins_message) Flush();
+    const KvBlock& block = frame_.blocks[piece.block];
+    const size_t scales = ScaleBytesBefore(block, piece.first_token);
+    const size_t scale_bytes =
+        ScaleBytesBefore(block, piece.first_token + piece.num_tokens) - scales;
+    std::vector<uint8_t> scales_of_piece;
+    for (const ByteSpan section : {frame_.Scales(block), frame_.ZeroPoints(block)}) {
+      if (section.empty()) continue;
+      const ByteSpan part = section.subspan(scales, scale_bytes);
+      scales_of_piece.insert(scales_of_piece.end(), part.begin(), part.end());
     }
+    AddSlice(block, piece.first_token, piece.num_tokens, Codes(index), scales_of_piece);
   }
 
-  // `codes` or, until the next call, what its coding makes of them.
-  ByteSpan Coded(Scheme scheme, ByteSpan codes) {
-    const Entropy entropy = frame_.codec.entropy;
-    if (entropy == Entropy::kNone) return codes;
-    const CodeSource source = {scheme, frame_.layout.head_dim, frame_.layout.num_kv_heads};
-    coded_ = EncodeCodes(entropy, source, codes);
+  // The codes of a piece as they travel; until the next call.
+  ByteSpan Codes(size_t index) {
+    if (frame_.is_coded()) return frame_.Coded(frame_.coded_pieces[index]);
+    const FramePiece& piece = pieces_[index];
+    const KvBlock& block = frame_.blocks[piece.block];
+    const size_t token_codes = block.codes_bytes / frame_.num_kept();
+    const ByteSpan codes = frame_.Codes(block).subspan(piece.first_token * token_codes,
+                                                       piece.num_tokens * token_codes);
+    if (frame_.codec.entropy == Entropy::kNone) return codes;
+    coded_ = EncodeCodes(frame_.codec.entropy, SourceOf(frame_, block), codes);
     return coded_;
   }
 
   // Of a block's tokens before `token`.
-  size_t ScaleBytesBefore(const CodecSpec& own, uint32_t token) const {
-    return qc2c::ScaleBytesBefore(own.scaling(), token, frame_.layout.num_kv_heads,
-                                  frame_.layout.head_dim);
-  }
-
-  // Codes, scales and zero points of `count` tokens.
-  size_t PieceBytes(const KvBlock& block, const CodecSpec& own, uint32_t first,
-                    uint32_t count) const {
-    const size_t sections = block.zero_points_bytes == 0 ? 1 : 2;
-    return block.codes_bytes / frame_.num_kept() * count +
-           sections * (ScaleBytesBefore(own, first + count) - ScaleBytesBefore(own, first));
-  }
-
-  // The most tokens from `first` on that the message has room for, at least one.
-  uint32_t TokensThatFit(const KvBlock& block, const CodecSpec& own, uint32_t first) const {
-    uint32_t fit = 1;
-    uint32_t most = frame_.num_kept() - first;
-    while (fit < most) {
-      const uint32_t middle = fit + (most - fit + 1) / 2;
-      if (used_ + PieceBytes(block, own, first, middle) <= chunk_bytes_) {
-        fit = middle;
-      } else {
-        most = middle - 1;
-      }
-    }
-    return fit;
+  size_t ScaleBytesBefore(const KvBlock& block, uint32_t token) const {
+    return qc2c::ScaleBytesBefore(frame_.codec.Of(block.layer, block.half).scaling(), token,
+                                  frame_.layout.num_kv_heads, frame_.layout.head_dim);
   }
 
   void AddSlice(const KvBlock& block, uint32_t first, uint32_t count, ByteSpan codes,
@@ -135,14 +119,12 @@ class ChunkWriter {
     chunk_.set_sequence(static_cast<uint32_t>(messages_.size()));
     messages_.push_back(chunk_.SerializeAsString());
     chunk_.Clear();
-    used_ = 0;
   }
 
   const KvFrame& frame_;
-  const size_t chunk_bytes_;
+  const std::vector<FramePiece>& pieces_;
   std::vector<std::string> messages_;
   v1::CacheChunk chunk_;
-  size_t used_ = 0;  // codes and scales in chunk_, the codes as they are in the frame
   std::vector<uint8_t> coded_;
   Hasher hasher_;
   uint32_t num_blocks_ = 0;
@@ -163,7 +145,12 @@ absl::StatusOr<std::vector<std::string>> WriteFrame(const KvFrame& frame, uint32
   }
   RETURN_IF_ERROR(CheckFrame(frame));
   ASSIGN_OR_RETURN(const v1::CacheHeader header, MakeHeader(frame));
-  return ChunkWriter(frame, chunk_bytes).Write(header);
+  const std::vector<FramePiece> pieces = PlanPieces(frame, chunk_bytes);
+  if (!frame.is_coded() || IsCodedAs(frame, pieces))
+    return ChunkWriter(frame, pieces).Write(header);
+  KvFrame plain = frame;
+  RETURN_IF_ERROR(DecodeFrameCodes(plain));
+  return ChunkWriter(plain, pieces).Write(header);
 }
 
 absl::StatusOr<uint64_t> BytesOfFrame(const KvFrame& frame, uint32_t chunk_bytes) {

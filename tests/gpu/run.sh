@@ -32,7 +32,7 @@ step() { # NAME COMMAND...
   "$python" -c 'import torch, transformers; print("torch", torch.__version__, "transformers", transformers.__version__)'
 } | tee "$out/machine.txt"
 
-for name in cuda_test codec_test decoding_test model_test captured_forward_test fuser_test; do step "$name" "$name"; done
+for name in cuda_test codec_test coded_frame_test decoding_test model_test captured_forward_test fuser_test; do step "$name" "$name"; done
 step model_fixtures "$python" tests/parity/model_fixtures.py "$work/model"
 QC2C_MODEL_FIXTURES=$work/model step model_parity_test model_parity_test
 step fuser_fixtures "$python" tests/parity/fuser_fixtures.py "$work/fuser"
