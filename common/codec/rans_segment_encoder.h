@@ -26,7 +26,7 @@ class RansSegmentEncoder {
         codes_bytes_(codes_bytes),
         num_symbols_(num_symbols),
         symbols_(kind, codes),
-        choice_(warp, kind, symbols_, num_symbols, scratch) {}
+        scratch_(scratch) {}
 
   // Writes the segment, unless it is stored, into `slot` of RansSlotBytes, and nothing else.
   QC2C_DEVICE CodedSegment Encode(uint8_t* slot) {
@@ -34,11 +34,12 @@ class RansSegmentEncoder {
     if (!symbols_.EndsWithZeros(warp_, codes_bytes_)) return stored;
     const bool may_choose = kind_.MayChooseByChannel(num_symbols_);
     uint8_t* const stream = slot + RansHeaderRoom(kind_.num_channels, may_choose);
-    const typename Choice::One one = choice_.ChooseOne();
+    const Choice choice(warp_, kind_, symbols_, num_symbols_, scratch_);
+    const typename Choice::One one = choice.ChooseOne();
     bool by_channel = false;
     if (may_choose) {
       channels_ = stream - kChannelBytes * kind_.num_channels;
-      by_channel = choice_.ChooseByChannel(channels_) < one.cost;
+      by_channel = choice.ChooseByChannel(channels_) < one.cost;
     }
     warp_.Sync();
     const uint32_t header_bytes = 1 + (by_channel ? kChannelBytes * kind_.num_channels : 0);
@@ -176,7 +177,7 @@ class RansSegmentEncoder {
   const uint32_t codes_bytes_;
   const uint32_t num_symbols_;
   const SymbolReader symbols_;
-  const Choice choice_;
+  uint32_t* const scratch_;
   uint8_t* channels_ = nullptr;  // [num_channels] table's number and shift
   uint32_t table_ = 0;           // of a segment with one
   uint32_t num_lanes_ = 0;

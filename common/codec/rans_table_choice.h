@@ -169,7 +169,7 @@ class RansTableChoice {
 
   const Warp& warp_;
   const RansKind& kind_;
-  const SymbolReader& symbols_;
+  const SymbolReader symbols_;
   const uint32_t num_symbols_;
   uint32_t* const counts_;
 };
