@@ -4,6 +4,8 @@ export CCACHE_DIR=${CCACHE_DIR:-$QC2C_CACHE/ccache}
 export CCACHE_MAXSIZE=${CCACHE_MAXSIZE:-5G}
 # Paths below the checkout are hashed relative to it, so another clone hits the same cache.
 export CCACHE_BASEDIR=$QC2C_ROOT CCACHE_NOHASHDIR=1
+# What it needs to be told before it trusts precompiled headers.
+export CCACHE_SLOPPINESS=pch_defines,time_macros CCACHE_INODECACHE=true
 export NINJA_STATUS='[%f/%t, %es] '
 
 # configure FOLDER [CMAKE ARGUMENTS]: only when the arguments changed or nothing was configured;

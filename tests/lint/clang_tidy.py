@@ -36,9 +36,9 @@ def compiler_arguments(words: list[str]) -> tuple[str, ...]:
     for word in words[start:]:
         if skip:
             skip = False
-        elif word == "-o":
+        elif word == "-o" or word == "-include":  # the latter only for precompiled headers
             skip = True
-        elif word == "-c" or word == "-Werror" or word.endswith(".cc"):
+        elif word in ("-c", "-Werror", "-Winvalid-pch", "-fpch-preprocess") or word.endswith(".cc"):
             continue
         else:
             kept.append(word)
