@@ -21,6 +21,21 @@ LastTokens MakeLastTokens(const at::Tensor& lengths, const std::vector<int64_t>&
   return {slots.clamp_min(0), slots.ge(0).logical_and_(order < wanted)};
 }
 
+namespace {
+
+// The mask's lines of the queries, [B, W, T] or [B * W, T].
+at::Tensor MaskOfQueries(const at::Tensor& mask, const at::Tensor& slots, int64_t num_tokens) {
+  if (!mask.defined()) {
+    return AdditiveMask(at::arange(num_tokens, slots.options()) <= slots.view({-1, 1}), at::kFloat);
+  }
+  if (mask.dim() == 2) return mask.to(at::kFloat).index_select(0, slots.flatten());
+  return mask.squeeze(1)
+      .to(at::kFloat)
+      .gather(1, slots.unsqueeze(-1).expand({slots.size(0), slots.size(1), num_tokens}));
+}
+
+}  // namespace
+
 at::Tensor AttentionMass(const at::Tensor& q, const at::Tensor& k, const at::Tensor& mask,
                          const LastTokens& last, double scale) {
   const int64_t batch = k.size(0);
@@ -33,11 +48,7 @@ at::Tensor AttentionMass(const at::Tensor& q, const at::Tensor& k, const at::Ten
   const at::Tensor queries =
       q.gather(2, slots).to(at::kFloat).view({batch, num_kv_heads, -1, q.size(3)});
   const at::Tensor products = at::matmul(queries, k.to(at::kFloat).transpose(2, 3)) * scale;
-  const at::Tensor of_query =
-      mask.defined()
-          ? mask.to(at::kFloat).index_select(0, last.slots.flatten())
-          : AdditiveMask(at::arange(num_tokens, last.slots.options()) <= last.slots.view({-1, 1}),
-                         at::kFloat);
+  const at::Tensor of_query = MaskOfQueries(mask, last.slots, num_tokens);
   const at::Tensor attention =
       at::softmax(products.view({batch, num_kv_heads, -1, num_queries, num_tokens}) +
                       of_query.view({batch, 1, 1, num_queries, num_tokens}),

@@ -21,7 +21,7 @@ LastTokens MakeLastTokens(const at::Tensor& lengths, const std::vector<int64_t>&
 
 // The sum over a row's queries of the mean over query heads of softmax(q k^T scale), in fp32:
 // [B, T], at most the row's count each. q [B, Hq, T, D] and k [B, H, T, D] are those of a whole
-// prompt; `mask` [T, T] is added to the products, causal if it is undefined.
+// prompt; `mask`, [T, T] or [B, 1, T, T], is added to the products, causal if it is undefined.
 at::Tensor AttentionMass(const at::Tensor& q, const at::Tensor& k, const at::Tensor& mask,
                          const LastTokens& last, double scale);
 

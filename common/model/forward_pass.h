@@ -3,6 +3,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include "absl/status/status.h"
 #include "common/model/attention_mass.h"
 #include "common/model/layers.h"
 #include "common/model/model.h"
@@ -18,8 +19,9 @@ struct RopeFrequencies {
 
 struct LayerPass {
   Rotary rotary;
-  // Added to the scores: [T, S + T], or with a past [B, 1, R, S + T] for the R rows of queries that
-  // share a KV head (R = Hq / H * T, or 1 for all of them). Undefined: causal.
+  // Added to the scores: [T, T] for all rows, or [B, 1, T, T] where rows have positions of their
+  // own; with a past [B, 1, R, S + T] for the R rows of queries that share a KV head (R = Hq / H *
+  // T, or 1 for all of them). Undefined: causal.
   at::Tensor mask;
   // Whose attention is wanted; null: nobody's.
   const LastTokens* last_tokens = nullptr;
@@ -28,8 +30,14 @@ struct LayerPass {
 struct ForwardPass {
   LayerPass full;
   LayerPass window;      // undefined if no layer is windowed
-  at::Tensor positions;  // [T] or with a past [B, T] int64: of the new tokens
+  at::Tensor positions;  // [T] or [B, T] int64: of the new tokens
 };
+
+// INVALID_ARGUMENT if given positions are misshapen or, on the CPU, outside of the model's.
+absl::Status CheckPositions(const TokenBatch& tokens, const ModelConfig& config);
+
+// [B]: of each row's token after these.
+at::Tensor NextPositions(const TokenBatch& tokens, const KvCache* past);
 
 // `dtype` is that of the activations.
 ForwardPass MakeForwardPass(const ModelConfig& config, const RopeFrequencies& frequencies,

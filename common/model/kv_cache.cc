@@ -67,6 +67,23 @@ TokenBatch TokenBatch::FromSequences(const std::vector<std::vector<int32_t>>& se
   return {ids.to(device), lengths.to(device)};
 }
 
+TokenBatch TokenBatch::FromSequences(const std::vector<std::vector<int32_t>>& sequences,
+                                     const std::vector<std::vector<uint32_t>>& positions,
+                                     at::Device device) {
+  TokenBatch tokens = FromSequences(sequences, device);
+  const auto is_empty = [](const std::vector<uint32_t>& row) { return row.empty(); };
+  if (std::ranges::all_of(positions, is_empty)) return tokens;
+  const int64_t width = tokens.ids.size(1);
+  const at::Tensor places =
+      at::arange(width, at::kLong).repeat({static_cast<int64_t>(positions.size()), 1});
+  for (size_t row = 0; row < positions.size(); ++row) {
+    std::ranges::copy(positions[row],
+                      places.data_ptr<int64_t>() + static_cast<int64_t>(row) * width);
+  }
+  tokens.positions = places.to(device);
+  return tokens;
+}
+
 absl::Status CheckTokenIds(const std::vector<std::vector<int32_t>>& sequences,
                            const ModelConfig& config) {
   for (size_t row = 0; row < sequences.size(); ++row) {

@@ -227,7 +227,7 @@ ForwardResult Model::Impl::Forward(const TokenBatch& tokens, const KvCache* past
   const at::Tensor positions = pass.positions.expand_as(tokens.ids);
   cache.valid = past == nullptr ? is_token : at::cat({past->valid, is_token}, 1);
   cache.positions = past == nullptr ? positions : at::cat({past->positions, positions}, 1);
-  cache.lengths = past == nullptr ? tokens.lengths : past->lengths + tokens.lengths;
+  cache.lengths = NextPositions(tokens, past);
 
   at::Tensor x = Embed(tokens.ids);
   for (const LayerWeights& layer : weights.layers) {
@@ -273,8 +273,9 @@ absl::StatusOr<ForwardResult> Model::Forward(const TokenBatch& tokens, const KvC
                                              const ForwardOptions& forward) const {
   return CatchTorch([&]() -> absl::StatusOr<ForwardResult> {
     RETURN_IF_ERROR(impl_->Check(tokens, past));
+    RETURN_IF_ERROR(CheckPositions(tokens, impl_->config));
     RETURN_IF_ERROR(impl_->CheckAttending(tokens, past, forward));
-    const bool is_plain = forward.attending_tokens.empty();
+    const bool is_plain = forward.attending_tokens.empty() && !tokens.positions.defined();
     if (is_plain && impl_->graphs && CapturedForward::Takes(tokens, past)) {
       return impl_->graphs->Run(tokens, past);
     }

@@ -29,9 +29,17 @@ namespace qc2c {
 struct TokenBatch {
   at::Tensor ids;      // [B, T] int64, on the model's device
   at::Tensor lengths;  // [B] int64, on the model's device, each 1 .. T
+  // [B, T] int64, on the model's device, ascending in a row and behind its past; a row's next token
+  // follows its last. Undefined: each row goes on from its past, one by one.
+  at::Tensor positions = {};
 
   // REQUIRES: no sequence is empty.
   static TokenBatch FromSequences(const std::vector<std::vector<int32_t>>& sequences,
+                                  at::Device device);
+  // With the positions of each sequence's tokens; an empty list stands for 0, 1, 2, ... If all are
+  // empty, `positions` stays undefined. REQUIRES: a list a sequence, and a number a token.
+  static TokenBatch FromSequences(const std::vector<std::vector<int32_t>>& sequences,
+                                  const std::vector<std::vector<uint32_t>>& positions,
                                   at::Device device);
   int64_t batch_size() const { return ids.size(0); }
 };
@@ -99,7 +107,8 @@ class Model {
   // Runs T new tokens a row on top of `past` (nullptr: an empty cache), whose tokens all of them
   // see. A row of length 0 adds no token, and its hidden states mean nothing: a row that has
   // finished. INVALID_ARGUMENT if an id on the CPU is outside the vocabulary or a row outgrows
-  // max_positions, or if attending_tokens come with a past or are not one of each row.
+  // max_positions, if given positions are misshapen or, on the CPU, outside of these, or if
+  // attending_tokens come with a past or are not one of each row.
   absl::StatusOr<ForwardResult> Forward(const TokenBatch& tokens, const KvCache* past,
                                         const ForwardOptions& forward = {}) const;
 

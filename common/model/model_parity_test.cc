@@ -76,16 +76,19 @@ class ModelParityTest : public ::testing::TestWithParam<Case> {
     return error;
   }
 
-  // Tokens [from, to) of each row as a batch of its own.
-  TokenBatch Slice(const at::Tensor& from, const at::Tensor& to) {
+  // Tokens [from, to) of each row as a batch of its own; with positions, at those of the tokens.
+  TokenBatch Slice(const at::Tensor& from, const at::Tensor& to, const at::Tensor& positions = {}) {
     const at::Tensor ids = expected_.at("ids");
     std::vector<std::vector<int32_t>> rows(ids.size(0));
+    std::vector<std::vector<uint32_t>> places(ids.size(0));
     for (int64_t row = 0; row < ids.size(0); ++row) {
       for (int64_t t = from[row].item<int64_t>(); t < to[row].item<int64_t>(); ++t) {
         rows[row].push_back(static_cast<int32_t>(ids[row][t].item<int64_t>()));
+        if (!positions.defined()) continue;
+        places[row].push_back(static_cast<uint32_t>(positions[row][t].item<int64_t>()));
       }
     }
-    return TokenBatch::FromSequences(rows, GetParam().device);
+    return TokenBatch::FromSequences(rows, places, GetParam().device);
   }
 
   std::filesystem::path folder_;
@@ -157,6 +160,45 @@ TEST_P(ModelParityTest, ContinuingARaggedCacheEqualsOnePrefill) {
     const int64_t count = lengths[row].item<int64_t>() - first;
     const at::Tensor difference =
         logits[row].narrow(0, 0, count) - expected[row].narrow(0, first, count);
+    EXPECT_LE(difference.abs().max().item<double>(), kFp32Bound) << "row " << row;
+  }
+}
+
+TEST_P(ModelParityTest, GapsBetweenPositionsAreMaskedPadsOfTransformers) {
+  const Model model = LoadModel();
+  const at::Tensor lengths = expected_.at("lengths");
+  const at::Tensor positions = expected_.at("gapped_positions");
+  const TokenBatch tokens = Slice(at::zeros_like(lengths), lengths, positions);
+  const std::vector<int64_t> counts(static_cast<size_t>(lengths.size(0)), kAttendingTokens);
+  absl::StatusOr<ForwardResult> result =
+      model.Forward(tokens, nullptr, {.attending_tokens = counts});
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_LE(Error(result->hidden, Expected("gapped_hidden"), 1), kFp32Bound);
+  for (int32_t layer = 0; layer < model.config().num_layers; ++layer) {
+    const KvCache& cache = result->cache;
+    const auto expected = [&](const char* name) {
+      return Expected(absl::StrCat("gapped_", name, ".", layer));
+    };
+    EXPECT_LE(Error(cache.keys[layer], expected("keys"), 2), kFp32Bound) << layer;
+    EXPECT_LE(Error(cache.values[layer], expected("values"), 2), kFp32Bound) << layer;
+    EXPECT_LE(Error(result->attention[layer], expected("attention"), 1), kFp32Bound) << layer;
+  }
+  const at::Tensor next = positions.gather(1, lengths.unsqueeze(1) - 1).squeeze(1) + 1;
+  EXPECT_TRUE(at::equal(result->cache.lengths.cpu(), next));
+
+  // The same in two passes; a row of one token has none for the second.
+  const at::Tensor first = expected_.at("past_lengths").clamp_min(1);
+  const auto past = model.Forward(Slice(at::zeros_like(lengths), first, positions), nullptr);
+  ASSERT_TRUE(past.ok()) << past.status();
+  const auto rest = model.Forward(Slice(first, lengths, positions), &past->cache);
+  ASSERT_TRUE(rest.ok()) << rest.status();
+  EXPECT_TRUE(at::equal(rest->cache.lengths.cpu(), next));
+  for (int64_t row = 0; row < lengths.size(0); ++row) {
+    const int64_t begin = first[row].item<int64_t>();
+    const int64_t count = lengths[row].item<int64_t>() - begin;
+    if (count == 0) continue;
+    const at::Tensor difference = rest->hidden[row].narrow(0, 0, count) -
+                                  Expected("gapped_hidden")[row].narrow(0, begin, count);
     EXPECT_LE(difference.abs().max().item<double>(), kFp32Bound) << "row " << row;
   }
 }

@@ -278,6 +278,33 @@ TEST_P(ModelForwardTest, AWindowCountsTokensByPositionNotBySlot) {
   EXPECT_TRUE(at::allclose(next(moved), expected, 1e-5, 1e-5));
 }
 
+TEST_P(ModelForwardTest, PositionsWithoutGapsChangeNothing) {
+  const at::NoGradGuard no_grad;
+  const Model model = MakeModel();
+  const std::vector<std::vector<int32_t>> rows = {{1, 2, 3}, {4, 5}};
+  const ForwardResult plain = model.Forward(Batch(rows), nullptr).value();
+  // An empty list stands for 0, 1, 2, ...
+  const TokenBatch listed = TokenBatch::FromSequences(rows, {{0, 1, 2}, {}}, GetParam());
+  const ForwardResult result = model.Forward(listed, nullptr).value();
+  EXPECT_TRUE(at::equal(result.hidden, plain.hidden));
+  EXPECT_TRUE(at::equal(result.cache.keys[2], plain.cache.keys[2]));
+  EXPECT_TRUE(at::equal(result.cache.lengths, plain.cache.lengths));
+  EXPECT_FALSE(TokenBatch::FromSequences(rows, {{}, {}}, GetParam()).positions.defined());
+}
+
+TEST_P(ModelForwardTest, PositionsThatDoNotFitAreRefused) {
+  const at::NoGradGuard no_grad;
+  const Model model = MakeModel();
+  TokenBatch tokens = TokenBatch::FromSequences({{1, 2}}, {{3, 40}}, GetParam());
+  if (GetParam() == at::kCPU) {  // on a GPU nobody waits for the values
+    EXPECT_THAT(std::string(model.Forward(tokens, nullptr).status().message()),
+                HasSubstr("positions are 3 to 40: the model has 40"));
+  }
+  tokens.positions = tokens.positions.narrow(1, 0, 1);
+  EXPECT_THAT(std::string(model.Forward(tokens, nullptr).status().message()),
+              HasSubstr("expected positions [B, T]"));
+}
+
 TEST_P(ModelForwardTest, APastWithoutPositionsIsRefused) {
   const at::NoGradGuard no_grad;
   const Model model = MakeModel();

@@ -11,13 +11,16 @@ expected.safetensors, for a ragged right-padded batch:
   keys.L, values.L [B, H, T, D]           the cache of layer L
   attention.L [B, T]                      what the last ATTENDING tokens of each row give to each
                                           token: summed over them, the mean over heads
+  gapped_positions [B, T]                 positions that leave some out, of the same tokens with pads
+  gapped_hidden, gapped_keys.L,           there, to which no attention goes: without the pads
+  gapped_values.L, gapped_attention.L
   past_lengths [B]                        a split of each row: that many tokens are the cached part
   greedy [B, 16]                          tokens that follow each row, alone in its batch
   greedy_margin [B, 16]                   the gap between the best two logits of each step
   options [B, 3, 3], option_lengths [B, 3], option_logprobs [B, 3]
 
 expected_bf16_sdpa.safetensors and expected_bf16_eager.safetensors have the same without the last
-three lines, from the two attention implementations of transformers: how far they are apart is what
+three lines and the gapped ones, from the two attention implementations of transformers: how far they are apart is what
 bf16 leaves open.
 """
 
@@ -41,6 +44,7 @@ from transformers import (
 VOCAB = 512
 STEPS = 16
 ATTENDING = 5
+PAD = 7  # any token: nothing attends to it
 COMMON = dict(vocab_size=VOCAB, eos_token_id=2, bos_token_id=1)
 # Each row's tokens, and how many of them the cached part of a continuation has.
 ROWS = {"lengths": [23, 1, 17, 9], "past_lengths": [14, 0, 16, 5]}
@@ -265,6 +269,36 @@ def attention(model, batch):
     return tensors
 
 
+def gapped(model, eager, batch):
+    """Three pads in front of every fifth token, masked, and positions that count them."""
+    ids, lengths = batch["ids"], batch["lengths"]
+    order = torch.arange(ids.shape[1])
+    positions = torch.stack([order + 3 * ((order + row) // 5) for row in range(len(ids))])
+    width = int(positions.max()) + 1
+    wide = torch.full((len(ids), width), PAD).scatter(1, positions, ids)
+    is_token = (order[None] < lengths[:, None]).long()
+    mask = torch.zeros_like(wide).scatter(1, positions, is_token)
+    inputs = dict(attention_mask=mask, position_ids=torch.arange(width).expand_as(wide))
+
+    def of_tokens(tensor, axis):
+        rows = zip(tensor, positions, strict=True)
+        return torch.stack([row.index_select(axis - 1, places) for row, places in rows])
+
+    cache = DynamicCache()
+    out = model(wide, past_key_values=cache, output_hidden_states=True, **inputs)
+    hidden = of_tokens(out.hidden_states[-1], 1)
+    tensors = {"gapped_positions": positions, "gapped_hidden": hidden}
+    for index, layer in enumerate(cache.layers):
+        tensors[f"gapped_keys.{index}"] = of_tokens(layer.keys, 2)
+        tensors[f"gapped_values.{index}"] = of_tokens(layer.values, 2)
+    for index, weights in enumerate(eager(wide, output_attentions=True, **inputs).attentions):
+        between = of_tokens(of_tokens(weights.mean(dim=1), 1), 2)
+        tensors[f"gapped_attention.{index}"] = torch.stack(
+            [between[b, max(0, n - ATTENDING) : n].sum(dim=0) for b, n in enumerate(lengths)]
+        )
+    return tensors
+
+
 def continuations(model, batch):
     rows = [
         row[:n].tolist() for row, n in zip(batch["ids"], batch["lengths"].tolist(), strict=True)
@@ -301,12 +335,13 @@ def write_case(folder, seed, model_class, config, extras):
     def load(dtype, kind):
         return model_class.from_pretrained(folder, dtype=dtype, attn_implementation=kind).eval()
 
-    model = load(torch.float32, "sdpa")
+    model, eager = load(torch.float32, "sdpa"), load(torch.float32, "eager")
     save(
         {
             **batch,
             **prefill(model, batch),
-            **attention(load(torch.float32, "eager"), batch),
+            **attention(eager, batch),
+            **gapped(model, eager, batch),
             **continuations(model, batch),
         },
         folder / "expected.safetensors",
