@@ -7,7 +7,7 @@
 #include "common/codec/klt_codebooks.h"
 #include "common/model/model.h"
 #include "common/wire/klt_frame.h"
-#include "sharer/share_engine.h"
+#include "sharer/share_job.h"
 
 namespace qc2c {
 

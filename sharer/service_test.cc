@@ -125,6 +125,19 @@ INSTANTIATE_TEST_SUITE_P(
                      r.add_tokens(3);
                    },
                    "tokens[1] is 3 after 3", "ascending tokens"},
+        BadRequest{"TooFewPositions", [](Request& r) { r.add_positions(0); },
+                   "positions has 1 entries", "expected 37"},
+        BadRequest{"RepeatedPosition",
+                   [](Request& r) {
+                     r.add_positions(4);
+                     for (uint32_t i = 4; i < 40; ++i) r.add_positions(i);
+                   },
+                   "positions[1] is 4 after 4", "ascending positions"},
+        BadRequest{"PositionOverTheContext",
+                   [](Request& r) {
+                     for (uint32_t i = 476; i < 513; ++i) r.add_positions(i);
+                   },
+                   "positions[36] is 512", "512 positions"},
         BadRequest{"NoLayers",
                    [](Request& r) {
                      r.clear_key_layers();

@@ -10,8 +10,6 @@
 #include <numeric>
 #include <utility>
 
-#include "absl/strings/str_cat.h"
-#include "common/base/hash.h"
 #include "common/base/status_macros.h"
 #include "common/codec/selection.h"
 #include "common/model/key_rotation.h"
@@ -23,42 +21,6 @@
 
 namespace qc2c {
 namespace {
-
-// Whether the request's field tokens ascends and names tokens that there are.
-absl::Status CheckTokens(const v1::ShareRequest& request) {
-  const auto& tokens = request.tokens();
-  for (int i = 0; i < tokens.size(); ++i) {
-    if (tokens[i] >= static_cast<uint32_t>(request.ids_size())) {
-      return absl::InvalidArgumentError(absl::StrCat("tokens[", i, "] is ", tokens[i],
-                                                     ": expected 0 to ", request.ids_size() - 1));
-    }
-    if (i > 0 && tokens[i] <= tokens[i - 1]) {
-      return absl::InvalidArgumentError(absl::StrCat("tokens[", i, "] is ", tokens[i], " after ",
-                                                     tokens[i - 1], ": expected ascending tokens"));
-    }
-  }
-  return absl::OkStatus();
-}
-
-absl::Status CheckIds(const v1::ShareRequest& request, const LanguageModel& language_model) {
-  const ModelConfig& config = language_model.model.config();
-  if (request.ids().empty()) {
-    return absl::InvalidArgumentError("ids is empty: expected at least one token");
-  }
-  if (request.ids_size() > config.max_positions) {
-    return absl::InvalidArgumentError(absl::StrCat("ids has ", request.ids_size(),
-                                                   " tokens: model '", language_model.name,
-                                                   "' has ", config.max_positions, " positions"));
-  }
-  for (int i = 0; i < request.ids_size(); ++i) {
-    if (request.ids(i) >= static_cast<uint32_t>(config.vocab_size)) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("ids[", i, "] is ", request.ids(i), ": the vocabulary of model '",
-                       language_model.name, "' has ", config.vocab_size, " tokens"));
-    }
-  }
-  return absl::OkStatus();
-}
 
 // The given tokens of row `row`, as a cache of one row.
 KvCache TokensOfRow(const KvCache& cache, int64_t row, const std::vector<int64_t>& tokens) {
@@ -80,7 +42,21 @@ TokenBatch Widened(const TokenBatch& tokens, int64_t max_positions) {
   constexpr int64_t kStep = 16;
   const int64_t width = tokens.ids.size(1);
   const int64_t padded = std::min((width + kStep - 1) / kStep * kStep, max_positions);
-  return {at::constant_pad_nd(tokens.ids, {0, padded - width}), tokens.lengths};
+  const auto widen = [&](const at::Tensor& tensor) {
+    return tensor.defined() ? at::constant_pad_nd(tensor, {0, padded - width}) : tensor;
+  };
+  return {widen(tokens.ids), tokens.lengths, widen(tokens.positions)};
+}
+
+TokenBatch TokensOf(const std::vector<ShareJob>& batch, const Model& model) {
+  std::vector<std::vector<int32_t>> prompts;
+  std::vector<std::vector<uint32_t>> positions;
+  for (const ShareJob& job : batch) {
+    prompts.push_back(job.ids);
+    positions.push_back(job.positions);
+  }
+  return Widened(TokenBatch::FromSequences(prompts, positions, model.options().device),
+                 model.config().max_positions);
 }
 
 // A question of the scheme klt, on its way to the threads that encode.
@@ -121,69 +97,7 @@ absl::StatusOr<at::Tensor> ScoresOfWanted(const ShareJob& job, const ForwardResu
   return scores.index_select(1, at::tensor(job.tokens, at::kLong).to(scores.device()));
 }
 
-// The receiver that a selection asks. It reads the sharer's ids, which it does itself only where
-// both have one tokenizer and every token is wanted.
-absl::StatusOr<const HeldReceiver*> ReceiverFor(const v1::ShareRequest& request,
-                                                const CodecSpec& codec, const HeldFiles& files) {
-  if (!NeedsReceiver(codec.selection)) return nullptr;
-  const std::string select =
-      absl::StrCat("codec: select is ", std::string(SelectionName(codec.selection)));
-  if (files.receiver == nullptr) {
-    return absl::FailedPreconditionError(absl::StrCat(
-        select,
-        ", for which a sharer must hold the receiver and its fuser: this one was started "
-        "without --receiver and --fuser"));
-  }
-  if (request.tokens().empty()) return files.receiver.get();
-  return absl::FailedPreconditionError(
-      absl::StrCat(select, ", but the receiver reads other tokens than the sharer: tokens has ",
-                   request.tokens_size(), " of ", request.ids_size(), " ids, expected all"));
-}
-
 }  // namespace
-
-absl::StatusOr<ShareJob> MakeShareJob(const LanguageModel& language_model, const HeldFiles& files,
-                                      const v1::ShareRequest& request,
-                                      uint32_t default_chunk_bytes) {
-  const uint64_t fingerprint = language_model.model.fingerprint();
-  if (request.model_fingerprint() != 0 && request.model_fingerprint() != fingerprint) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("model_fingerprint is ", absl::Hex(request.model_fingerprint()), ": model '",
-                     language_model.name, "' is ", absl::Hex(fingerprint)));
-  }
-  RETURN_IF_ERROR(CheckIds(request, language_model));
-  ShareJob job;
-  ASSIGN_OR_RETURN(job.codec, CodecFromProto(request.codec()));
-  if (job.codec.klt && job.codec.klt->fallback) {
-    return absl::InvalidArgumentError(
-        "codec: klt_fallback is the receiver's to decide: expected none in a ShareRequest");
-  }
-  if (job.codec.weights != 0) {
-    const auto found = files.weights.find(job.codec.weights);
-    if (found == files.weights.end()) {
-      return absl::FailedPreconditionError(absl::StrCat(
-          "codec: weights is ", HashText(job.codec.weights), ": this sharer has ",
-          files.weights.size(), " files of sensitivities (--sensitivity), not this one"));
-    }
-    job.weights = &found->second;
-  }
-  ASSIGN_OR_RETURN(job.receiver, ReceiverFor(request, job.codec, files));
-  job.ids.assign(request.ids().begin(), request.ids().end());
-  RETURN_IF_ERROR(CheckTokens(request));
-  job.tokens.assign(request.tokens().begin(), request.tokens().end());
-  job.layers = {.keys = {request.key_layers().begin(), request.key_layers().end()},
-                .values = {request.value_layers().begin(), request.value_layers().end()}};
-  RETURN_IF_ERROR(job.layers.Validate(language_model.model.config().Layout()));
-  if (job.codec.klt) {
-    ASSIGN_OR_RETURN(job.codebook, CodebookFor(job, files.codebooks));
-  }
-  job.chunk_bytes = request.chunk_bytes() != 0 ? request.chunk_bytes() : default_chunk_bytes;
-  if (job.chunk_bytes < kMinChunkBytes || job.chunk_bytes > kMaxChunkBytes) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "chunk_bytes is ", job.chunk_bytes, ": expected ", kMinChunkBytes, " to ", kMaxChunkBytes));
-  }
-  return job;
-}
 
 ShareEngine::ShareEngine(const LanguageModel& language_model, Qc2cMetrics& metrics,
                          const BatchLimits& limits, std::vector<ChannelMeans> calibrations)
@@ -215,11 +129,7 @@ void ShareEngine::Share(std::vector<ShareJob> batch) {
   const at::NoGradGuard no_grad;
   const Clock::time_point start = Clock::now();
   metrics_.batch_size.Observe(static_cast<double>(batch.size()));
-  std::vector<std::vector<int32_t>> prompts;
-  for (const ShareJob& job : batch) prompts.push_back(job.ids);
-  const TokenBatch tokens =
-      Widened(TokenBatch::FromSequences(prompts, language_model_.model.options().device),
-              language_model_.model.config().max_positions);
+  const TokenBatch tokens = TokensOf(batch, language_model_.model);
   const absl::StatusOr<ForwardResult> prefill =
       language_model_.model.Forward(tokens, nullptr, OptionsFor(batch));
   const uint64_t prefill_us = MicrosecondsSince(start);
@@ -281,7 +191,7 @@ absl::StatusOr<SharedCache> ShareEngine::Encode(const ShareJob& job, const Forwa
     ASSIGN_OR_RETURN(BudgetPlan plan, PlanBudget(view, job.layers, codec, weights, frame_bytes));
     codec = std::move(plan.codec);
   }
-  const std::vector<uint32_t> positions(job.tokens.begin(), job.tokens.end());
+  const std::vector<uint32_t> positions = job.WantedPositions();
   CodecContext context = {
       .facts = &facts_, .token_positions = positions, .chunk_bytes = job.chunk_bytes};
   ASSIGN_OR_RETURN(const at::Tensor scores, ScoresOfWanted(job, prefill, row));
