@@ -41,8 +41,24 @@ struct Model {
   }
 
   Vocabulary vocabulary() const { return {&tokenizer, special}; }
-  ChatReader reader() const { return {vocabulary(), &chat_template}; }
+  ChatReader reader() const { return {&tokenizer, &chat_template}; }
 };
+
+// One side of a chat that Python padded.
+struct Slots {
+  std::vector<int32_t> ids;
+  std::vector<uint32_t> slots;
+};
+
+Slots WithoutPads(const Json& chat, const std::string& side) {
+  Slots real;
+  for (size_t slot = 0; slot < chat[side + "_ids"].size(); ++slot) {
+    if (chat[side + "_pad"][slot].get<bool>()) continue;
+    real.ids.push_back(chat[side + "_ids"][slot]);
+    real.slots.push_back(static_cast<uint32_t>(slot));
+  }
+  return real;
+}
 
 class AlignmentParity : public testing::TestWithParam<const char*> {
  protected:
@@ -112,22 +128,31 @@ TEST_P(AlignmentParity, ChatsAreCutMappedAndPaddedAsPython) {
     for (const Json& message : test_case["messages"]) {
       messages.push_back({message["role"], message["content"]});
     }
+    const auto reply_prefix = test_case["reply_prefix"].get<std::string>();
     const auto chat = AlignChat(messages, receiver_->reader(), sharer_->reader(),
-                                test_case["strategy"] == "first" ? *first_ : *longest_);
+                                test_case["strategy"] == "first" ? *first_ : *longest_,
+                                {.reply_prefix = reply_prefix});
     if (test_case.contains("error")) {
       EXPECT_EQ(chat.status().code(), absl::StatusCode::kInvalidArgument) << test_case["error"];
       continue;
     }
     ASSERT_TRUE(chat.ok()) << chat.status();
-    EXPECT_EQ(chat->receiver_ids, test_case["receiver_ids"].get<std::vector<int32_t>>());
-    EXPECT_EQ(chat->tokens.sharer_ids, test_case["sharer_ids"].get<std::vector<int32_t>>());
-    EXPECT_EQ(chat->receiver_pad, test_case["receiver_pad"].get<std::vector<bool>>());
-    EXPECT_EQ(chat->sharer_pad, test_case["sharer_pad"].get<std::vector<bool>>());
-    std::vector<int32_t> sharer_token;
-    for (const bool is_message : test_case["message"].get<std::vector<bool>>()) {
-      sharer_token.push_back(is_message ? static_cast<int32_t>(sharer_token.size()) : -1);
+    const Slots receiver = WithoutPads(test_case, "receiver");
+    const Slots sharer = WithoutPads(test_case, "sharer");
+    EXPECT_EQ(chat->receiver_ids, receiver.ids);
+    EXPECT_EQ(chat->receiver_slots, receiver.slots);
+    EXPECT_EQ(chat->tokens.sharer_ids, sharer.ids);
+    EXPECT_EQ(chat->sharer_slots, sharer.slots);
+    const auto is_message = test_case["message"].get<std::vector<bool>>();
+    EXPECT_EQ(chat->num_slots, is_message.size());
+    ASSERT_EQ(chat->tokens.sharer_token.size(), receiver.slots.size());
+    for (size_t i = 0; i < receiver.slots.size(); ++i) {
+      const int32_t token = chat->tokens.sharer_token[i];
+      EXPECT_EQ(token >= 0, is_message[receiver.slots[i]]) << i;
+      if (token >= 0) {
+        EXPECT_EQ(chat->sharer_slots[token], receiver.slots[i]);
+      }
     }
-    EXPECT_EQ(chat->tokens.sharer_token, sharer_token);
     ++num_aligned;
   }
   EXPECT_GT(num_aligned, 10u);

@@ -88,12 +88,19 @@ std::vector<Section> Cut(const EncodedText& encoded, const std::vector<Range>& m
 }
 
 absl::StatusOr<std::vector<Section>> Read(const std::vector<ChatMessage>& messages,
-                                          const ChatReader& reader, const std::string& name) {
-  ASSIGN_OR_RETURN(const std::string text,
-                   reader.chat_template->Render(
-                       messages, {.add_generation_prompt = true, .enable_thinking = false}));
-  ASSIGN_OR_RETURN(const std::vector<Range> found, FindMessages(text, messages, name));
-  ASSIGN_OR_RETURN(const EncodedText encoded, reader.vocabulary.tokenizer->EncodeWithOffsets(text));
+                                          const ChatReader& reader,
+                                          const ChatAlignmentOptions& options,
+                                          const std::string& name) {
+  ASSIGN_OR_RETURN(std::string text, reader.chat_template->Render(
+                                         messages, {.add_generation_prompt = true,
+                                                    .enable_thinking = options.enable_thinking}));
+  ASSIGN_OR_RETURN(std::vector<Range> found, FindMessages(text, messages, name));
+  if (!options.reply_prefix.empty()) {
+    const size_t begin = text.size();
+    text += options.reply_prefix;
+    found.push_back({begin, text.size()});
+  }
+  ASSIGN_OR_RETURN(const EncodedText encoded, reader.tokenizer->EncodeWithOffsets(text));
   return Cut(encoded, found);
 }
 
@@ -106,58 +113,43 @@ std::string Describe(const std::vector<Section>& sections) {
   return text;
 }
 
-// Appends a template's tokens and pads up to `size`.
-absl::Status AppendTemplate(const std::vector<int32_t>& section, size_t size,
-                            const SpecialIds& special, const std::string& reader,
-                            std::vector<int32_t>& ids, std::vector<bool>& pads) {
-  ids.insert(ids.end(), section.begin(), section.end());
-  pads.insert(pads.end(), section.size(), false);
-  if (section.size() == size) return absl::OkStatus();
-  const std::optional<int32_t> pad = special.pad ? special.pad : special.eos;
-  if (!pad) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("the ", reader,
-                     "'s prompt must be padded, and its tokenizer names no pad_token or "
-                     "eos_token"));
+// Appends a section's tokens at the slots from `slot` on.
+void Append(const std::vector<int32_t>& section, uint32_t slot, std::vector<int32_t>& ids,
+            std::vector<uint32_t>& slots) {
+  for (const int32_t id : section) {
+    ids.push_back(id);
+    slots.push_back(slot++);
   }
-  ids.insert(ids.end(), size - section.size(), *pad);
-  pads.insert(pads.end(), size - section.size(), true);
-  return absl::OkStatus();
 }
 
 }  // namespace
 
 absl::StatusOr<AlignedChat> AlignChat(const std::vector<ChatMessage>& messages,
                                       const ChatReader& receiver, const ChatReader& sharer,
-                                      const TokenMap& map) {
-  ASSIGN_OR_RETURN(const std::vector<Section> ours, Read(messages, receiver, "receiver"));
-  ASSIGN_OR_RETURN(const std::vector<Section> theirs, Read(messages, sharer, "sharer"));
+                                      const TokenMap& map, const ChatAlignmentOptions& options) {
+  ASSIGN_OR_RETURN(const std::vector<Section> ours, Read(messages, receiver, options, "receiver"));
+  ASSIGN_OR_RETURN(const std::vector<Section> theirs, Read(messages, sharer, options, "sharer"));
   if (!std::ranges::equal(ours, theirs, {}, &Section::is_message, &Section::is_message)) {
     return absl::InvalidArgumentError(
         absl::StrCat("the chat templates cut the messages differently: the receiver's into ",
                      Describe(ours), ", the sharer's into ", Describe(theirs)));
   }
   AlignedChat chat;
-  std::vector<int32_t>& sharer_ids = chat.tokens.sharer_ids;
+  AlignedTokens& tokens = chat.tokens;
   for (size_t i = 0; i < ours.size(); ++i) {
-    const std::vector<int32_t>& tokens = ours[i].ids;
+    AlignedTokens section{.sharer_ids = theirs[i].ids,
+                          .sharer_token = std::vector<int32_t>(ours[i].ids.size(), -1)};
     if (ours[i].is_message) {
-      for (const int32_t id : tokens) {
-        ASSIGN_OR_RETURN(const int32_t mapped, map.Map(id));
-        chat.tokens.sharer_token.push_back(static_cast<int32_t>(sharer_ids.size()));
-        sharer_ids.push_back(mapped);
-      }
-      chat.receiver_ids.insert(chat.receiver_ids.end(), tokens.begin(), tokens.end());
-      chat.receiver_pad.insert(chat.receiver_pad.end(), tokens.size(), false);
-      chat.sharer_pad.insert(chat.sharer_pad.end(), tokens.size(), false);
-      continue;
+      ASSIGN_OR_RETURN(section, map.Align(ours[i].ids));
+      const auto first = static_cast<int32_t>(tokens.sharer_ids.size());
+      for (int32_t& token : section.sharer_token) token += first;
     }
-    const size_t size = std::max(tokens.size(), theirs[i].ids.size());
-    chat.tokens.sharer_token.insert(chat.tokens.sharer_token.end(), size, -1);
-    RETURN_IF_ERROR(AppendTemplate(tokens, size, receiver.vocabulary.special, "receiver",
-                                   chat.receiver_ids, chat.receiver_pad));
-    RETURN_IF_ERROR(AppendTemplate(theirs[i].ids, size, sharer.vocabulary.special, "sharer",
-                                   sharer_ids, chat.sharer_pad));
+    Append(ours[i].ids, chat.num_slots, chat.receiver_ids, chat.receiver_slots);
+    Append(section.sharer_ids, chat.num_slots, tokens.sharer_ids, chat.sharer_slots);
+    tokens.sharer_token.insert(tokens.sharer_token.end(), section.sharer_token.begin(),
+                               section.sharer_token.end());
+    chat.num_slots +=
+        static_cast<uint32_t>(std::max(ours[i].ids.size(), section.sharer_ids.size()));
   }
   return chat;
 }

@@ -128,21 +128,24 @@ def find_message(text: str, content: str, start: int) -> int:
     return plain[0]
 
 
-def cut(side: Side, messages: list[dict]) -> list[tuple[str, list[int]]]:
+def cut(side: Side, messages: list[dict], reply_prefix: str) -> list[tuple[str, list[int]]]:
+    """A reply prefix is the content of an assistant's message that is not rendered but appended."""
     text = side.tokenizer.apply_chat_template(
         messages, tokenize=False, add_generation_prompt=True, enable_thinking=False
     )
-    ids, spans = side.spans(text)
-    sections, done, place = [], 0, 0
-    for message in messages:
-        content = message["content"]
-        if not content:
-            continue
+    ranges, place = [], 0
+    for content in filter(None, (message["content"] for message in messages)):
         begin = find_message(text, content, place)
         place = begin + len(content)
+        ranges.append((begin, place))
+    if reply_prefix:
+        ranges.append((len(text), len(text) + len(reply_prefix)))
+    ids, spans = side.spans(text + reply_prefix)
+    sections, done = [], 0
+    for begin, end in ranges:
         first = next((i for i in range(len(ids)) if spans[i][1] > begin), len(ids))
         first = max(first, done)
-        last = next((i for i in range(first, len(ids)) if spans[i][0] >= place), len(ids))
+        last = next((i for i in range(first, len(ids)) if spans[i][0] >= end), len(ids))
         if first > done:
             sections.append(("template", ids[done:first]))
         sections.append(("message", ids[first:last]))
@@ -152,8 +155,11 @@ def cut(side: Side, messages: list[dict]) -> list[tuple[str, list[int]]]:
     return sections
 
 
-def align_chat(receiver: Side, sharer: Side, messages: list[dict], strategy: str) -> dict:
-    ours, theirs = cut(receiver, messages), cut(sharer, messages)
+def align_chat(
+    receiver: Side, sharer: Side, messages: list[dict], strategy: str, reply_prefix: str = ""
+) -> dict:
+    ours = cut(receiver, messages, reply_prefix)
+    theirs = cut(sharer, messages, reply_prefix)
     if [kind for kind, _ in ours] != [kind for kind, _ in theirs]:
         raise NoAlignmentError("sections differ")
     result = {key: [] for key in ("receiver_ids", "sharer_ids", "receiver_pad", "sharer_pad")}
@@ -180,9 +186,10 @@ def write_pair(receiver: Side, sharer: Side, path: Path, names: tuple[str, str])
     chats = []
     for i, messages in enumerate(CHATS):
         strategy = ("first", "longest")[i % 2]
-        chat = {"messages": messages, "strategy": strategy}
+        reply_prefix = ("", "Answer:", "")[i % 3]
+        chat = {"messages": messages, "strategy": strategy, "reply_prefix": reply_prefix}
         try:
-            chat |= align_chat(receiver, sharer, messages, strategy)
+            chat |= align_chat(receiver, sharer, messages, strategy, reply_prefix)
         except (NoAlignmentError, TemplateError, ValueError) as error:
             chat["error"] = str(error)
         chats.append(chat)
