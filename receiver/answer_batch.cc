@@ -3,17 +3,16 @@
 #include <algorithm>
 #include <utility>
 
+#include "common/base/status_macros.h"
 #include "receiver/received_bytes.h"
 
 namespace qc2c {
 namespace {
 
-std::vector<std::vector<int32_t>> AllButLast(const std::vector<AnswerState*>& rows) {
-  std::vector<std::vector<int32_t>> ids;
-  for (const AnswerState* question : rows) {
-    ids.emplace_back(question->job.ids.begin(), question->job.ids.end() - 1);
-  }
-  return ids;
+std::vector<TokenRange> PartsOf(const std::vector<AnswerState*>& rows, size_t part) {
+  std::vector<TokenRange> ranges;
+  for (const AnswerState* question : rows) ranges.push_back(question->FusedPart(part));
+  return ranges;
 }
 
 void AddShare(const CacheShare& share, v1::AnswerReply& reply) {
@@ -50,7 +49,7 @@ void AnswerBatch::Run() {
   AskSharers();
   TakeTexts();
   GatherRows();
-  Prefill();
+  Prefill(0);
   TakeCaches();
   Fuse();
   Answer();
@@ -62,17 +61,18 @@ void AnswerBatch::GatherRows() {
   }
 }
 
-void AnswerBatch::Prefill() {
+void AnswerBatch::Prefill(size_t part) {
   if (rows_.empty()) return;
   const Clock::time_point start = Clock::now();
   const TokenBatch tokens =
-      TokenBatch::FromSequences(AllButLast(rows_), parts_.language_model.model.options().device);
+      PromptTokens(rows_, PartsOf(rows_, part), parts_.language_model.model.options().device);
   absl::StatusOr<ForwardResult> result =
       parts_.language_model.model.Forward(tokens, cache_.valid.defined() ? &cache_ : nullptr);
   const uint64_t prefill_us = MicrosecondsSince(start);
   parts_.metrics.ObserveStage(Stage::kReceiverPrefill, prefill_us);
   for (AnswerState* question : rows_) {
-    question->reply.mutable_times()->set_receiver_prefill_us(prefill_us);
+    v1::StageTimes& times = *question->reply.mutable_times();
+    times.set_receiver_prefill_us(times.receiver_prefill_us() + prefill_us);
     if (!result.ok()) Fail(*question, result.status());
   }
   if (result.ok()) cache_ = std::move(result->cache);
@@ -80,32 +80,66 @@ void AnswerBatch::Prefill() {
 }
 
 void AnswerBatch::Fuse() {
-  std::vector<SharerCache> caches;
-  caches.reserve(parts_.sharers.size());  // sources point into it
-  std::vector<FusionSource> sources;
+  std::vector<GatheredCache> gathered;
   for (const ConnectedSharer& sharer : parts_.sharers) {
     std::optional<SharerCache> cache = GatherCaches(sharer);
-    if (!cache) continue;
-    caches.push_back(*std::move(cache));
-    sources.push_back({sharer.fuser(), &caches.back()});
+    if (cache) gathered.push_back({sharer.fuser(), *std::move(cache)});
   }
-  if (sources.empty()) return;
-  const Clock::time_point start = Clock::now();
-  absl::StatusOr<KvCache> fused = FuseAll(sources, cache_, questions_.front()->job.order);
-  const uint64_t fuse_us = MicrosecondsSince(start);
+  size_t num_parts = 1;
+  for (const AnswerState* question : rows_) {
+    num_parts = std::max(num_parts, question->FusedEnds().size());
+  }
+  uint64_t fuse_us = 0;
+  std::vector<int> is_changed(rows_.size(), 0);
+  absl::Status fused;
+  for (size_t part = 0; part < num_parts; ++part) {
+    if (part > 0) Prefill(part);
+    if (rows_.empty()) return;
+    if (gathered.empty() || !fused.ok()) continue;
+    const Clock::time_point start = Clock::now();
+    fused = FusePart(part, gathered, is_changed);
+    fuse_us += MicrosecondsSince(start);
+  }
+  if (gathered.empty()) return;
   parts_.metrics.ObserveStage(Stage::kFuse, fuse_us);
   for (size_t row = 0; row < rows_.size(); ++row) {
     AnswerState& question = *rows_[row];
     if (!question.has_cache() || !question.open()) continue;
     question.reply.mutable_times()->set_fuse_us(fuse_us);
     if (!fused.ok()) {
-      Fail(question, fused.status());
-    } else if (!RowChanged(cache_, *fused, static_cast<int64_t>(row))) {
+      Fail(question, fused);
+    } else if (is_changed[row] == 0) {
       Fail(question, absl::InternalError("fusion left the receiver's cache as it was"));
     }
   }
-  if (fused.ok()) cache_ = *std::move(fused);
   DropEndedRows();
+}
+
+absl::Status AnswerBatch::FusePart(size_t part, const std::vector<GatheredCache>& gathered,
+                                   std::vector<int>& is_changed) {
+  const std::vector<TokenRange> ranges = PartsOf(rows_, part);
+  const auto longest = std::ranges::max_element(ranges, {}, &TokenRange::size);
+  const int64_t begin = cache_.num_slots() - longest->size();
+  const bool is_whole = std::ranges::all_of(
+      rows_, [](const AnswerState* question) { return question->FusedEnds().size() == 1; });
+  std::vector<SharerCache> caches;
+  caches.reserve(gathered.size());  // sources point into it
+  std::vector<FusionSource> sources;
+  for (const GatheredCache& one : gathered) {
+    if (!is_whole) caches.push_back(TokensOf(one.cache, ranges));
+    sources.push_back({one.fuser, is_whole ? &one.cache : &caches.back()});
+  }
+  const KvCache own = begin == 0 ? cache_ : SlotsFrom(cache_, begin);
+  ASSIGN_OR_RETURN(KvCache fused, FuseAll(sources, own, questions_.front()->job.order));
+  for (size_t row = 0; row < rows_.size(); ++row) {
+    if (RowChanged(own, fused, static_cast<int64_t>(row))) is_changed[row] = 1;
+  }
+  if (begin == 0) {
+    cache_ = std::move(fused);
+  } else {
+    ReplaceSlotsFrom(begin, fused, cache_);
+  }
+  return absl::OkStatus();
 }
 
 void AnswerBatch::DropEndedRows() {

@@ -25,13 +25,13 @@ class AnswerBatch {
  private:
   void RunPrefixed();
   // The stages, in this order. Each works on the questions that are still in the batch.
-  void AskSharers();  // starts every Share and Generate of the batch
-  void TakeTexts();   // waits for the texts; sharer-only questions end here
-  void GatherRows();  // the questions that the receiver itself works on
-  void Prefill();     // the receiver reads all prompt tokens but the last, on top of cache_
-  void TakeCaches();  // waits for the caches and proves them right
-  void Fuse();
-  void Answer();  // the last prompt token on top of the cache, and what follows
+  void AskSharers();          // starts every Share and Generate of the batch
+  void TakeTexts();           // waits for the texts; sharer-only questions end here
+  void GatherRows();          // the questions that the receiver itself works on
+  void Prefill(size_t part);  // the receiver reads a fused part of the prompts on top of cache_
+  void TakeCaches();          // waits for the caches and proves them right
+  void Fuse();                // fuses the first part, then reads and fuses the others
+  void Answer();              // the last part on top of the cache, and what follows
   // RunPrefixed: makes the caches of the contexts the one that Prefill goes on from.
   void PlacePrefixes();
 
@@ -46,6 +46,14 @@ class AnswerBatch {
   void TakeCache(AnswerState& question, CacheShare& share);
   // Reads, proves and counts what came from one sharer.
   absl::Status ReadShare(const SharedMessages& shared, CacheShare& share) const;
+  // What one sharer sent for all rows, and the fuser for it.
+  struct GatheredCache {
+    const Fuser* fuser;
+    SharerCache cache;
+  };
+  // Fuses the part of the prompts that was read last. Rows that this changes get a 1.
+  absl::Status FusePart(size_t part, const std::vector<GatheredCache>& gathered,
+                        std::vector<int>& is_changed);
   // What the rows got of one sharer; nothing if that was nothing.
   std::optional<SharerCache> GatherCaches(const ConnectedSharer& sharer);
   // Decodes `shares`, one a row of rows_ (nullptr: it got none), into the rows of `builder`.

@@ -66,7 +66,7 @@ void AnswerBatch::PlaceCache(AnswerState& question, CacheShare& share, int64_t r
   const std::vector<int32_t>& slots = share.reading.slots;
   absl::Status status;
   if (share.source == CacheShare::Source::kZeros) {
-    builder.SetZeroRow(row, static_cast<int64_t>(slots.size()));
+    builder.SetZeroRow(row, slots);
   } else if (share.decoded) {
     status = share.decoded->status();
     if (status.ok()) status = builder.PlaceRow(row, *share.frame, **share.decoded, slots);

@@ -11,10 +11,10 @@
 namespace qc2c {
 namespace {
 
-TokenBatch LastTokens(const std::vector<AnswerState*>& questions, at::Device device) {
-  std::vector<std::vector<int32_t>> ids;
-  for (const AnswerState* question : questions) ids.push_back({question->job.ids.back()});
-  return TokenBatch::FromSequences(ids, device);
+TokenBatch LastParts(const std::vector<AnswerState*>& questions, at::Device device) {
+  std::vector<TokenRange> ranges;
+  for (const AnswerState* question : questions) ranges.push_back(question->LastPart());
+  return PromptTokens(questions, ranges, device);
 }
 
 bool Cancelled(const AnswerState& question) {
@@ -74,7 +74,7 @@ void AnswerBatch::Generate(const std::vector<AnswerState*>& questions, const KvC
   };
   const absl::StatusOr<std::vector<Generation>> generations =
       DecodeGreedily(language_model.model,
-                     LastTokens(questions, language_model.model.options().device), &cache, options);
+                     LastParts(questions, language_model.model.options().device), &cache, options);
   const uint64_t generate_us = MicrosecondsSince(start);
   parts_.metrics.ObserveStage(Stage::kGenerate, generate_us);
   for (size_t i = 0; i < questions.size(); ++i) {
@@ -107,7 +107,7 @@ void AnswerBatch::ScoreOptions(const std::vector<AnswerState*>& questions, const
   std::vector<std::vector<std::vector<int32_t>>> options;
   for (const AnswerState* question : questions) options.push_back(question->job.option_ids);
   const absl::StatusOr<std::vector<std::vector<double>>> scores = OptionLogProbabilities(
-      language_model.model, LastTokens(questions, language_model.model.options().device), &cache,
+      language_model.model, LastParts(questions, language_model.model.options().device), &cache,
       options);
   const uint64_t generate_us = MicrosecondsSince(start);
   parts_.metrics.ObserveStage(Stage::kGenerate, generate_us);

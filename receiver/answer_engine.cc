@@ -110,7 +110,6 @@ absl::Status AnswerEngine::TokenizeFused(AnswerJob& job, int64_t num_new_tokens)
   const v1::AnswerRequest& request = job.request;
   const LanguageModel& language_model = parts_.language_model;
   ASSIGN_OR_RETURN(job.ids, language_model.Tokenize(request.prompt(), num_new_tokens));
-  const size_t num_slots = job.ids.size() - 1;
   std::vector<int32_t> other_ids;
   if (request.control() == v1::CONTROL_WRONG_QUESTION) {
     ASSIGN_OR_RETURN(other_ids, language_model.Tokenize(request.control_prompt(), 0));
@@ -121,19 +120,40 @@ absl::Status AnswerEngine::TokenizeFused(AnswerJob& job, int64_t num_new_tokens)
       return sharer.Named(absl::FailedPreconditionError(
           "mode is MODE_FUSED: this receiver was started without --fuser"));
     }
+    const bool is_control = request.control() != v1::CONTROL_NONE;
+    absl::StatusOr<PairedPrompt> own = sharer.pairing().Pair(
+        request.prompt(), job.ids, is_control ? std::string() : request.sharer_context());
+    if (!own.ok()) return sharer.Named(own.status());
+    RETURN_IF_ERROR(TakeReading(sharer, std::move(own->receiver), job));
+    asked.reading = std::move(own->sharer);
     if (request.control() == v1::CONTROL_ZERO_CACHE) {
-      asked.reading.slots.assign(num_slots, 0);
-      continue;
+      for (int32_t& slot : asked.reading.slots) slot = std::min(slot, 0);
+    } else if (request.control() == v1::CONTROL_WRONG_QUESTION) {
+      absl::StatusOr<PairedPrompt> other =
+          sharer.pairing().Pair(request.control_prompt(), other_ids, request.control_context());
+      if (!other.ok()) return sharer.Named(other.status());
+      other->sharer.slots = PairFromTheEnd(other->sharer.slots, asked.reading.slots);
+      asked.reading = std::move(other->sharer);
     }
-    const bool is_other = request.control() == v1::CONTROL_WRONG_QUESTION;
-    absl::StatusOr<SharerReading> reading = sharer.pairing().Pair(
-        is_other ? request.control_prompt() : request.prompt(), is_other ? other_ids : job.ids,
-        is_other ? request.control_context() : request.sharer_context());
-    if (!reading.ok()) return sharer.Named(reading.status());
-    asked.reading = *std::move(reading);
-    if (is_other) asked.reading.slots = PairFromTheEnd(asked.reading.slots, num_slots);
   }
-  return absl::OkStatus();
+  const std::vector<uint32_t>& positions = job.reading.positions;
+  if (positions.empty()) return absl::OkStatus();
+  return language_model.CheckLength(int64_t{positions.back()} + 1, num_new_tokens);
+}
+
+absl::Status AnswerEngine::TakeReading(const ConnectedSharer& sharer, ReceiverReading reading,
+                                       AnswerJob& job) {
+  const ConnectedSharer& first = *job.asked.front().sharer;
+  if (&sharer == &first) {
+    job.reading = std::move(reading);
+    return absl::OkStatus();
+  }
+  if (job.reading == reading) return absl::OkStatus();
+  return sharer.Named(absl::FailedPreconditionError(
+      absl::StrCat("alignment ", std::string(AlignmentStrategyName(sharer.pairing().strategy())),
+                   " has the receiver read this prompt otherwise than alignment ",
+                   std::string(AlignmentStrategyName(first.pairing().strategy())), " of sharer ",
+                   first.link().address(), ": expected sharers to name one of them")));
 }
 
 absl::Status AnswerEngine::TokenizePrefixed(AnswerJob& job, int64_t num_new_tokens) const {

@@ -36,6 +36,7 @@ struct AnswerJob {
   v1::AnswerRequest request;
   // Submit fills these.
   std::vector<int32_t> ids;                      // of request.prompt: the receiver's own tokens
+  ReceiverReading reading;                       // FUSED: where they stand, and when they are fused
   std::vector<std::vector<int32_t>> option_ids;  // of request.options; LOGITS: the first token only
   std::vector<AskedSharer> asked;                // in the receiver's order; one unless FUSED
   FusionOrder order = FusionOrder::kSequential;  // of the sharers' caches
@@ -46,6 +47,10 @@ struct AnswerJob {
   Clock::time_point arrived = Clock::now();
 
   int64_t num_tokens() const { return static_cast<int64_t>(ids.size()); }
+  // FUSED: of token `token` of ids.
+  uint32_t PositionOf(int64_t token) const {
+    return static_cast<uint32_t>(reading.positions.empty() ? token : reading.positions[token]);
+  }
 };
 
 // What an answer is made of. All outlive the engine.
@@ -78,6 +83,9 @@ class AnswerEngine {
   // Each fills job.ids and the readings.
   absl::Status TokenizeFused(AnswerJob& job, int64_t num_new_tokens) const;
   absl::Status TokenizePrefixed(AnswerJob& job, int64_t num_new_tokens) const;
+  // What the pairing with `sharer` asks of the receiver: job.reading, which all sharers must share.
+  static absl::Status TakeReading(const ConnectedSharer& sharer, ReceiverReading reading,
+                                  AnswerJob& job);
   void Work();
 
   const AnswerParts parts_;

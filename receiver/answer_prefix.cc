@@ -16,7 +16,7 @@ void AnswerBatch::RunPrefixed() {
   GatherRows();
   TakeCaches();
   PlacePrefixes();
-  Prefill();
+  Prefill(0);
   Answer();
 }
 

@@ -46,8 +46,12 @@ absl::StatusOr<const KltCodebook*> ChooseCodebook(const ConnectedSharer& sharer,
 absl::StatusOr<const KltCodebook*> FitCodebook(const KltCodebook& codebook,
                                                const SharerReading& reading, CodecSpec& codec,
                                                std::string& fallback) {
-  const std::vector<uint32_t> positions = reading.Positions();
-  const absl::Status fits = codebook.prompt_template.Match({reading.ids, positions});
+  const std::vector<uint32_t> wanted = reading.WantedIndices();
+  const absl::Status fits =
+      reading.positions.empty()
+          ? codebook.prompt_template.Match({reading.ids, wanted})
+          : absl::InvalidArgumentError(
+                "codec: klt is for ids one after another: the alignment leaves positions out");
   const std::optional<Scheme> other = std::exchange(codec.klt->fallback, std::nullopt);
   if (fits.ok()) return &codebook;
   if (!other) return fits;
@@ -160,6 +164,7 @@ absl::Status AnswerBatch::StartShare(const v1::AnswerRequest& request, CacheShar
   v1::ShareRequest message;
   message.mutable_ids()->Assign(reading.ids.begin(), reading.ids.end());
   message.mutable_tokens()->Assign(reading.tokens.begin(), reading.tokens.end());
+  message.mutable_positions()->Assign(reading.positions.begin(), reading.positions.end());
   *message.mutable_codec() = CodecToProto(share.expectation.codec);
   message.mutable_key_layers()->Assign(layers.keys.begin(), layers.keys.end());
   message.mutable_value_layers()->Assign(layers.values.begin(), layers.values.end());

@@ -32,7 +32,7 @@ struct CacheShare {
   v1::AnswerReply::FromSharer got = {};
 
   CodecContext context() const {
-    return {.facts = &sharer.facts(), .token_positions = reading.tokens};
+    return {.facts = &sharer.facts(), .token_positions = reading.token_positions};
   }
 };
 
@@ -50,8 +50,16 @@ struct AnswerState {
     return std::ranges::any_of(
         shares, [](const CacheShare& share) { return share.source != CacheShare::Source::kNone; });
   }
-  // Prompt tokens that are fused; the last one runs on the fused cache.
-  int64_t num_fused_tokens() const { return static_cast<int64_t>(job.ids.size()) - 1; }
+  // The prompt is read in parts. Each but the last is fused when it has been read; the last one
+  // runs on the fused cache, and the answer follows it.
+  std::vector<int64_t> FusedEnds() const;
+  TokenRange FusedPart(size_t part) const;  // empty behind the last of them
+  TokenRange LastPart() const { return {FusedEnds().back(), job.num_tokens()}; }
+  int64_t num_fused_tokens() const { return FusedEnds().back(); }
 };
+
+// These tokens of each question's prompt, at their positions.
+TokenBatch PromptTokens(const std::vector<AnswerState*>& questions,
+                        const std::vector<TokenRange>& ranges, at::Device device);
 
 }  // namespace qc2c

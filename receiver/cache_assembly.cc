@@ -2,6 +2,8 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/core/Tensor.h>
+#include <ATen/ops/arange.h>
+#include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
@@ -137,9 +139,12 @@ bool SharerCacheBuilder::FillSlots(int64_t row, const KvFrame& frame,
   return true;
 }
 
-void SharerCacheBuilder::SetZeroRow(int64_t row, int64_t row_slots) {
+void SharerCacheBuilder::SetZeroRow(int64_t row, const std::vector<int32_t>& slots) {
   data_.select(1, row).zero_();
-  selected_.select(1, row).slice(1, 0, row_slots).fill_(true);
+  for (size_t slot = 0; slot < slots.size(); ++slot) {
+    if (slots[slot] >= 0)
+      selected_.select(1, row).select(1, static_cast<int64_t>(slot)).fill_(true);
+  }
 }
 
 SharerCache SharerCacheBuilder::Build() const {
@@ -164,6 +169,60 @@ SharerCache SharerCacheBuilder::Build() const {
     own[tensors_[i].layer] = selected_[index].to(data_.device());
   }
   return cache;
+}
+
+SharerCache TokensOf(const SharerCache& cache, const std::vector<TokenRange>& rows) {
+  std::vector<int64_t> begins, ends;
+  int64_t longest = 0;
+  for (const TokenRange& row : rows) {
+    begins.push_back(row.begin);
+    ends.push_back(row.end);
+    longest = std::max(longest, row.size());
+  }
+  const at::TensorOptions options = cache.selected.options().dtype(at::kLong);
+  const auto column = [&](const std::vector<int64_t>& numbers) {
+    return at::tensor(numbers, at::kLong).to(options.device()).unsqueeze(1);
+  };
+  const at::Tensor wanted = column(begins) + at::arange(longest, options);
+  const at::Tensor is_token = wanted < column(ends).clamp_max(cache.selected.size(1));
+  const at::Tensor tokens = wanted.clamp_max(cache.selected.size(1) - 1);  // [B, T]
+  const auto select = [&](const at::Tensor& selected) {
+    return selected.defined() ? selected.gather(1, tokens).logical_and(is_token) : selected;
+  };
+  const auto take = [&](const at::Tensor& tensor) {  // [B, H, T, D]
+    if (!tensor.defined()) return tensor;
+    std::vector<int64_t> sizes = tensor.sizes().vec();
+    sizes[2] = longest;
+    return tensor.gather(2, tokens.unsqueeze(1).unsqueeze(3).expand(sizes));
+  };
+  SharerCache taken{.selected = select(cache.selected)};
+  for (const at::Tensor& keys : cache.keys) taken.keys.push_back(take(keys));
+  for (const at::Tensor& values : cache.values) taken.values.push_back(take(values));
+  for (const at::Tensor& own : cache.selected_keys) taken.selected_keys.push_back(select(own));
+  for (const at::Tensor& own : cache.selected_values) taken.selected_values.push_back(select(own));
+  return taken;
+}
+
+KvCache SlotsFrom(const KvCache& cache, int64_t begin) {
+  const auto from = [begin](const at::Tensor& tensor, int64_t dimension) {
+    return tensor.narrow(dimension, begin, tensor.size(dimension) - begin);
+  };
+  KvCache slots{.valid = from(cache.valid, 1),
+                .positions = from(cache.positions, 1),
+                .lengths = cache.lengths};
+  for (const at::Tensor& keys : cache.keys) slots.keys.push_back(from(keys, 2));
+  for (const at::Tensor& values : cache.values) slots.values.push_back(from(values, 2));
+  return slots;
+}
+
+void ReplaceSlotsFrom(int64_t begin, const KvCache& slots, KvCache& cache) {
+  const auto replace = [begin](const at::Tensor& own, const at::Tensor& other) {
+    return at::cat({own.narrow(2, 0, begin), other}, 2);
+  };
+  for (size_t layer = 0; layer < cache.keys.size(); ++layer) {
+    cache.keys[layer] = replace(cache.keys[layer], slots.keys[layer]);
+    cache.values[layer] = replace(cache.values[layer], slots.values[layer]);
+  }
 }
 
 bool RowChanged(const KvCache& before, const KvCache& after, int64_t row) {

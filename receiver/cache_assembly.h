@@ -49,8 +49,8 @@ class SharerCacheBuilder {
   absl::StatusOr<at::Tensor> Decode(const KvFrame& frame, const CodecContext& context) const;
   absl::Status PlaceRow(int64_t row, const KvFrame& frame, const at::Tensor& decoded,
                         const std::vector<int32_t>& slots);
-  // Zeros at every slot of the row: what remains of a gain then is not communication.
-  void SetZeroRow(int64_t row, int64_t row_slots);
+  // Zeros at every slot that takes a token: what remains of a gain then is not communication.
+  void SetZeroRow(int64_t row, const std::vector<int32_t>& slots);
 
   SharerCache Build() const;
 
@@ -66,6 +66,23 @@ class SharerCacheBuilder {
   at::Tensor data_;      // [tensors, B, T, H, D], token-major as the frame's blocks are
   at::Tensor selected_;  // [tensors, B, T] bool, on the CPU
 };
+
+// The tokens [begin, end) of a row.
+struct TokenRange {
+  int64_t begin = 0;
+  int64_t end = 0;
+
+  int64_t size() const { return end - begin; }
+};
+
+// Those tokens of each row from the first slot on: T becomes that of the longest.
+SharerCache TokensOf(const SharerCache& cache, const std::vector<TokenRange>& rows);
+
+// The slots of a cache from `begin` on.
+KvCache SlotsFrom(const KvCache& cache, int64_t begin);
+
+// `cache` with the keys and values of its slots from `begin` on replaced by those of `slots`.
+void ReplaceSlotsFrom(int64_t begin, const KvCache& slots, KvCache& cache);
 
 // Whether row `row` differs between the two caches in any layer.
 bool RowChanged(const KvCache& before, const KvCache& after, int64_t row);

@@ -111,9 +111,46 @@ TEST_F(SharerCacheBuilderTest, WithAnIndexSetALayerEachLayerHasItsOwnTokens) {
   EXPECT_EQ(cache.values[1][0][0][3][0].item<float>(), 9);
 }
 
-TEST_F(SharerCacheBuilderTest, AZeroRowIsSelectedAsFarAsItGoes) {
-  builder_.SetZeroRow(0, 3);
-  EXPECT_THAT(KeysOf(builder_), testing::ElementsAre(0, 0, 0, -1, -1));
+TEST_F(SharerCacheBuilderTest, AZeroRowIsSelectedWhereItTakesATokenAsFarAsItGoes) {
+  builder_.SetZeroRow(0, {0, -1, 0});
+  EXPECT_THAT(KeysOf(builder_), testing::ElementsAre(0, -1, 0, -1, -1));
+}
+
+// Row 0 takes tokens 1 and 2, row 1 token 0; of row 1 there are no others.
+TEST(TokensOfTest, EachRowsTokensComeFirstAndWhatFollowsIsNotSelected) {
+  const at::Tensor keys = at::arange(6).view({2, 1, 3, 1});  // row 0: 0 1 2, row 1: 3 4 5
+  SharerCache cache{.keys = {keys, {}}, .values = {{}, keys + 10}};
+  cache.selected = at::tensor({1, 1, 0, 1, 1, 1}).view({2, 3}).to(at::kBool);
+  cache.selected_values = {{}, at::tensor({1, 0, 1, 0, 1, 1}).view({2, 3}).to(at::kBool)};
+  const SharerCache taken = TokensOf(cache, {{1, 3}, {0, 1}});
+  const auto is = [](const at::Tensor& tensor, std::vector<int> expected) {
+    return tensor.equal(at::tensor(expected).view({2, 2}).to(at::kBool));
+  };
+  EXPECT_TRUE(is(taken.selected, {1, 0, 1, 0}));
+  EXPECT_TRUE(is(taken.selected_values[1], {0, 1, 0, 0}));
+  EXPECT_FALSE(taken.keys[1].defined());
+  EXPECT_FALSE(taken.selected_values[0].defined());
+  EXPECT_TRUE(taken.keys[0][0].flatten().equal(at::tensor({1, 2}, at::kLong)));
+  EXPECT_EQ(taken.keys[0][1][0][0].item<int64_t>(), 3);
+  EXPECT_TRUE(taken.values[1][0].flatten().equal(at::tensor({11, 12}, at::kLong)));
+  // Rows may be longer than the cache, where nothing was sent for them.
+  EXPECT_TRUE(is(TokensOf(cache, {{2, 4}, {3, 3}}).selected, {0, 0, 0, 0}));
+}
+
+TEST(SlotsFromTest, AreReplacedWhereTheyWere) {
+  const at::Tensor numbers = at::arange(4).view({1, 1, 4, 1});
+  KvCache cache{.keys = {numbers}, .values = {numbers + 10}};
+  cache.valid = at::tensor({1, 1, 0, 1}).view({1, 4}).to(at::kBool);
+  cache.positions = at::tensor({0, 1, 2, 7}).view({1, 4});
+  cache.lengths = at::tensor({8});
+  KvCache slots = SlotsFrom(cache, 2);
+  EXPECT_EQ(slots.num_slots(), 2);
+  EXPECT_TRUE(slots.keys[0].flatten().equal(at::tensor({2, 3}, at::kLong)));
+  EXPECT_TRUE(slots.positions.flatten().equal(at::tensor({2, 7})));
+  slots.keys[0] = slots.keys[0] + 100;
+  ReplaceSlotsFrom(2, slots, cache);
+  EXPECT_TRUE(cache.keys[0].flatten().equal(at::tensor({0, 1, 102, 103}, at::kLong)));
+  EXPECT_TRUE(cache.values[0].flatten().equal(at::tensor({10, 11, 12, 13}, at::kLong)));
 }
 
 }  // namespace

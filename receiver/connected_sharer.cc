@@ -50,13 +50,22 @@ absl::StatusOr<ConnectedSharer> LoadForSharer(const LanguageModel& receiver,
                                               const SharerOptions& options,
                                               std::unique_ptr<SharerLink> link,
                                               const SharerFiles& files) {
+  ASSIGN_OR_RETURN(
+      const AlignmentStrategy alignment,
+      ChooseAlignment(options.alignment, options.fuser, receiver.Card(), link->card()));
+  const bool maps_tokens =
+      alignment == AlignmentStrategy::kFirst || alignment == AlignmentStrategy::kLongest;
+  if (maps_tokens && link->card().tokenizer_json().empty()) {
+    // Models of one tokenizer may differ in their templates.
+    SharerLinkOptions with_files = options.link;
+    with_files.known_tokenizer = 0;
+    ASSIGN_OR_RETURN(link, SharerLink::Connect(with_files));
+  }
   const v1::ModelCard& card = link->card();
   std::optional<Fuser> fuser;
   if (!options.fuser.empty()) {
     ASSIGN_OR_RETURN(fuser, LoadFuserOfPair(options.fuser, receiver, card));
   }
-  ASSIGN_OR_RETURN(const AlignmentStrategy alignment,
-                   ChooseAlignment(options.alignment, options.fuser, receiver.Card(), card));
   ASSIGN_OR_RETURN(TokenPairing pairing, TokenPairing::Create(receiver, card, alignment));
   ASSIGN_OR_RETURN(KltCodebooks codebooks,
                    LoadCodebooksOfPair(files.codebooks, fuser ? &*fuser : nullptr, card));

@@ -40,10 +40,11 @@ struct Answered {
 class ServedReceiver {
  public:
   explicit ServedReceiver(std::vector<ConnectedSharer> sharers,
-                          FusionOrder order = FusionOrder::kSequential)
+                          FusionOrder order = FusionOrder::kSequential,
+                          const BatchLimits& limits = {.max_wait = std::chrono::microseconds(0)})
       : sharers_(std::move(sharers)),
-        service_(AnswerParts{EmbeddedReceiver(), sharers_, metrics, order},
-                 BatchLimits{.max_wait = std::chrono::microseconds(0)}, /*num_workers=*/1) {
+        service_(AnswerParts{EmbeddedReceiver(), sharers_, metrics, order}, limits,
+                 /*num_workers=*/1) {
     auto host = ServerHost::Start({.address = ParseAddress("127.0.0.1:0").value()},
                                   {{v1::Receiver::service_full_name(), &service_}});
     host_ = *std::move(host);

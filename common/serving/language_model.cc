@@ -42,6 +42,14 @@ absl::StatusOr<LanguageModel> LanguageModel::Load(const std::filesystem::path& f
   return language_model;
 }
 
+std::vector<ChatMessage> MessagesOf(const v1::Prompt& prompt) {
+  std::vector<ChatMessage> messages;
+  for (const v1::ChatMessage& message : prompt.messages()) {
+    messages.push_back({message.role(), message.content()});
+  }
+  return messages;
+}
+
 absl::Status AsFileError(const absl::Status& status) {
   return absl::IsInvalidArgument(status) ? absl::DataLossError(status.message()) : status;
 }
@@ -55,14 +63,11 @@ absl::StatusOr<std::string> LanguageModel::Render(const v1::Prompt& prompt) cons
     return absl::InvalidArgumentError(
         "prompt.messages is empty: expected at least one message, or text");
   }
-  std::vector<ChatMessage> messages;
-  for (const v1::ChatMessage& message : prompt.messages()) {
-    messages.push_back({message.role(), message.content()});
-  }
   ASSIGN_OR_RETURN(
       const std::string text,
-      chat_template.Render(messages, RenderOptions{.add_generation_prompt = true,
-                                                   .enable_thinking = prompt.enable_thinking()}));
+      chat_template.Render(MessagesOf(prompt),
+                           RenderOptions{.add_generation_prompt = true,
+                                         .enable_thinking = prompt.enable_thinking()}));
   return text + prompt.reply_prefix();
 }
 

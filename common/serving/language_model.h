@@ -44,6 +44,9 @@ struct LanguageModel {
   v1::ModelCard Card() const;
 };
 
+// A conversation as templates take it; empty for plain text.
+std::vector<ChatMessage> MessagesOf(const v1::Prompt& prompt);
+
 // INVALID_ARGUMENT about what a file says becomes DATA_LOSS: the caller asked for nothing wrong,
 // and an exit code tells a bad file from a bad flag.
 absl::Status AsFileError(const absl::Status& status);

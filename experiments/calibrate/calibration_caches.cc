@@ -12,6 +12,7 @@
 #include <numeric>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
 #include "common/model/torch_status.h"
 #include "experiments/point.h"
@@ -58,10 +59,18 @@ absl::StatusOr<CalibrationPrompt> RenderPrompt(const Question& question, const P
   ASSIGN_OR_RETURN(const Point point, PointFromName("bf16"));
   const v1::AnswerRequest request = MakeRequest(format, point, question, question);
   ASSIGN_OR_RETURN(const std::vector<int32_t> ids, receiver.Tokenize(request.prompt(), 0));
-  ASSIGN_OR_RETURN(SharerReading reading,
+  ASSIGN_OR_RETURN(PairedPrompt paired,
                    pairing.Pair(request.prompt(), ids, request.sharer_context()));
-  std::vector<uint32_t> positions = reading.Positions();
-  return CalibrationPrompt{std::move(reading.ids), std::move(positions), ids,
+  if (paired.receiver != ReceiverReading() || !paired.sharer.positions.empty()) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("alignment ", std::string(AlignmentStrategyName(pairing.strategy())),
+                     " fuses messages alone: a codebook is for prompts of which all is fused: "
+                     "expected alignment "
+                     "span or same_ids"));
+  }
+  SharerReading& reading = paired.sharer;
+  std::vector<uint32_t> indices = reading.WantedIndices();
+  return CalibrationPrompt{std::move(reading.ids), std::move(indices), ids,
                            std::move(reading.slots)};
 }
 
