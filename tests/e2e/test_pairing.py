@@ -31,15 +31,31 @@ def other_pair(programs, folder):
     return start
 
 
+@pytest.fixture
+def same_pair(programs, folder, pair):
+    """The pair's sharer with a receiver that is told how to align."""
+
+    def start(alignment):
+        address = f"unix:{folder}/same-receiver.sock"
+        return programs.receiver(pair.sharer.address, address, "--alignment", alignment)
+
+    return start
+
+
 @pytest.mark.parametrize("alignment", ["same_ids", "first", "longest", "span"])
 def test_a_tokenizer_of_another_hash_and_the_same_ids_changes_nothing(
-    pair, other_pair, folder, alignment
+    same_pair, other_pair, folder, alignment
 ):
     fuser = fuser_for_any_pair(folder / "fuser")
     receiver = other_pair(respelt_sharer(folder / "model"), fuser, "--alignment", alignment)
     assert receiver.ready["alignment"] == alignment
-    assert pair.receiver.ready["alignment"] == "same_ids"
-    assert fused(receiver, folder / "other") == fused(pair.receiver, folder / "same")
+    assert fused(receiver, folder / "other") == fused(same_pair(alignment), folder / "same")
+
+
+def test_of_one_tokenizer_every_alignment_has_the_sharer_read_the_same(pair, same_pair, folder):
+    """What differs is which tokens are fused: `first` and `longest` leave the template's to the receiver."""
+    expected = fused(pair.receiver, folder / "same_ids")
+    assert fused(same_pair("span"), folder / "span") == expected
 
 
 def test_without_a_word_of_the_fuser_another_tokenizer_is_paired_by_span(other_pair, folder):
@@ -55,13 +71,13 @@ def test_the_fuser_says_how_tokens_are_paired(other_pair, folder):
 
 @pytest.mark.parametrize("alignment", ["first", "longest", "span"])
 def test_a_sharer_that_numbers_its_tokens_otherwise_is_understood(
-    pair, other_pair, folder, alignment
+    same_pair, other_pair, folder, alignment
 ):
     fuser = fuser_for_any_pair(folder / "fuser", alignment=alignment)
     receiver = other_pair(permuted_sharer(folder / "model"), fuser)
     # Selections act on what is sent, and text of another spelling of ids is the same text.
     codec = "int8,select=value_norm,keep_ratio=0.5"
-    expected = fused(pair.receiver, folder / "same", codec)
+    expected = fused(same_pair(alignment), folder / "same", codec)
     assert fused(receiver, folder / "other", codec) == expected
 
 
