@@ -10,6 +10,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
 #include "common/base/status_macros.h"
+#include "common/wire/byte_counts.h"
 #include "experiments/point_summary.h"
 #include "experiments/prediction.h"
 #include "experiments/question_request.h"
@@ -32,15 +33,6 @@ struct Cell {
   std::string name() const { return absl::StrCat(point->name, ".", dataset->name); }
   bool complete() const { return predictions.size() == dataset->questions.size(); }
 };
-
-void Add(const v1::ByteCounts& bytes, v1::ByteCounts& total) {
-  total.set_tx(total.tx() + bytes.tx());
-  total.set_payload(total.payload() + bytes.payload());
-  total.set_scales(total.scales() + bytes.scales());
-  total.set_indices(total.indices() + bytes.indices());
-  total.set_header(total.header() + bytes.header());
-  total.set_messages(total.messages() + bytes.messages());
-}
 
 Prediction MakePrediction(const Question& question, const Score& score, v1::AnswerMethod method,
                           const v1::AnswerReply& reply) {
@@ -209,7 +201,8 @@ absl::Status Runner::Record(Cell& cell, const Question& question, const v1::Answ
   SessionTotals& session = outcome_.session;
   ++session.questions;
   session.correct += score.correct ? 1 : 0;
-  Add(reply.bytes(), SharesCache(cell.point->mode) ? session.cache_bytes : session.text_bytes);
+  AddByteCounts(reply.bytes(),
+                SharesCache(cell.point->mode) ? session.cache_bytes : session.text_bytes);
   cell.predictions.push_back(std::move(prediction));
   progress_->Answered();
   return absl::OkStatus();

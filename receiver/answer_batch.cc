@@ -4,7 +4,7 @@
 #include <utility>
 
 #include "common/base/status_macros.h"
-#include "receiver/received_bytes.h"
+#include "common/wire/byte_counts.h"
 
 namespace qc2c {
 namespace {

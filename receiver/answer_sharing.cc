@@ -8,6 +8,7 @@
 #include "common/base/hash.h"
 #include "common/base/status_macros.h"
 #include "common/codec/selection.h"
+#include "common/wire/byte_counts.h"
 #include "common/wire/peer_codecs.h"
 #include "receiver/answer_batch.h"
 #include "receiver/received_bytes.h"

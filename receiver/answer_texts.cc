@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "absl/strings/str_replace.h"
+#include "common/wire/byte_counts.h"
 #include "receiver/answer_batch.h"
 #include "receiver/answer_request.h"
 #include "receiver/received_bytes.h"
