@@ -24,7 +24,7 @@ __global__ void EncodeFp8Kernel(CudaBlocks args) {
     uint32_t codes[kChunk];
 #pragma unroll
     for (uint32_t i = 0; i < kChunk; ++i) codes[i] = Format::Narrow(__float_as_uint(values[i]));
-    PackChunk<kByte>(codes, dim - d, args.access, out + d);
+    PackChunk<kByte, 0>(codes, dim - d, args.access, out + d);
   }
   if (max >= Format::kFirstOverflow) {
     atomicOr(args.faults + blockIdx.y,

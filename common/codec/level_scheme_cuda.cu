@@ -8,6 +8,7 @@ namespace {
 template <uint32_t kWidth>
 struct LevelQuantizer {
   static constexpr uint32_t kBits = kWidth;
+  static constexpr uint32_t kFirstBit = 0;
   static constexpr uint32_t kLevels = 1u << kWidth;
 
   LevelTable table;

@@ -1,49 +1,13 @@
-// The schemes with scales on the GPU. A Quantizer is passed to the kernels by value and says
-//   kBits                               width of a code
-//   Rule()                              its ScaleRule
-//   EncodeChunk(values, scale, codes)   kChunk values that share a scale; low bits count
-//   EncodeValue(value, scale)           one code
-//   DecodeValue(code, scale)            one value
+// The schemes with scales on the GPU, whatever the shape and the axis.
 #pragma once
 
 #include <cuda_runtime.h>
 
-#include "common/codec/packing_cuda.cuh"
-#include "common/codec/scales_cuda.cuh"
+#include "common/codec/row_codes_cuda.cuh"
 #include "common/codec/shared_scales_cuda.h"
+#include "common/codec/whole_rows_cuda.cuh"
 
 namespace qc2c {
-
-// What a row of this kernel is and where its codes go.
-struct RowCodes {
-  RowPlace place;
-  CudaBlock block;
-  uint8_t* codes;
-  uint8_t* scales;  // of the whole block
-};
-
-template <uint32_t kBits>
-__device__ RowCodes CodesOf(const CudaBlocks& args, const CudaBlock& block, const RowPlace& place) {
-  return {place, block,
-          args.data + block.codes_offset +
-              static_cast<uint64_t>(place.row) * DevicePackedBytes(kBits, args.head_dim),
-          args.data + block.scales_offset};
-}
-
-// A scale that follows its token, found by `num_lanes` lanes together; the first of them stores it.
-template <typename Quantizer>
-__device__ float FindScale(const CudaBlocks& args, const Quantizer& q, const RowCodes& row,
-                           float statistic, uint32_t num_lanes, uint32_t num, uint64_t index) {
-  const ScaleRule rule = q.Rule();
-  const float total = LanesStatistic(rule.statistic, statistic, num_lanes, row.place.group);
-  const float scale = DeviceScaleOf(rule, total, num, args.scaling.type);
-  const uint32_t fault = ScaleFault(rule, total, scale);
-  if (row.place.lane % num_lanes == 0 && num > 0) {
-    ReportFault(args, fault);
-    StoreDeviceScale(fault != 0 ? 0.0f : scale, args.scaling.type, index, row.scales);
-  }
-  return fault != 0 ? 0.0f : scale;
-}
 
 // The statistic of this lane's chunks of a row; `kept` gets the first of them.
 template <DType kType, typename Quantizer>
@@ -76,8 +40,10 @@ __device__ void EncodeRow(const CudaBlocks& args, const Quantizer& q, const RowC
   float kept[kChunk] = {};  // this lane's first chunk, which is all of it for D up to 64
   float scale;
   if (args.scaling.axis == Axis::kPerToken) {
-    const float statistic = LaneStatistic<kType>(args, q, in, row.place, kept);
-    scale = FindScale(args, q, row, statistic, kLanes, dim, row.place.row);
+    const float total =
+        LanesStatistic(q.Rule().statistic, LaneStatistic<kType>(args, q, in, row.place, kept),
+                       kLanes, row.place.group);
+    scale = FindScale(args, q, args.scaling.type, row, total, kLanes, dim, row.place.row);
   } else {
     if (first < dim) LoadChunk<kType>(in + first, dim - first, args.access, kept);
     scale = LoadDeviceScale(row.scales, args.scaling.axis == Axis::kPerHead ? row.place.head : 0,
@@ -87,8 +53,8 @@ __device__ void EncodeRow(const CudaBlocks& args, const Quantizer& q, const RowC
     if (d != first) LoadChunk<kType>(in + d, dim - d, args.access, kept);
     uint32_t codes[kChunk];
     q.EncodeChunk(kept, scale, codes);
-    PackChunk<Quantizer::kBits>(codes, dim - d, args.access,
-                                row.codes + d / kChunk * Quantizer::kBits);
+    PackChunk<Quantizer::kBits, Quantizer::kFirstBit>(codes, dim - d, args.access,
+                                                      row.codes + d / kChunk * Quantizer::kBits);
   }
 }
 
@@ -129,16 +95,13 @@ __device__ float FindRowScale(const CudaBlocks& args, const Quantizer& q, const 
   return is_stored ? scale : 0.0f;
 }
 
-// The scale of a group under its row's, found by `num_lanes` lanes; the first of them stores it.
+// The scale of a group of this statistic under its row's; the first of its lanes stores it.
 template <typename Quantizer>
 __device__ float FindLevel(const CudaBlocks& args, const Quantizer& q, const RowCodes& row,
-                           float statistic, uint32_t d, float row_scale) {
-  const ScaleRule rule = q.Rule();
-  const uint32_t num_lanes = args.scaling.group_size / kChunk;
-  const float total = LanesStatistic(rule.statistic, statistic, num_lanes, row.place.group);
+                           float total, uint32_t d, float row_scale) {
   const uint32_t num = GroupSize(args, d);
-  const uint8_t level = num > 0 ? DeviceLevel(DeviceRawScale(rule, total, num), row_scale) : 0;
-  if (row.place.lane % num_lanes == 0 && num > 0) {
+  const uint8_t level = num > 0 ? DeviceLevel(DeviceRawScale(q.Rule(), total, num), row_scale) : 0;
+  if (row.place.lane % (args.scaling.group_size / kChunk) == 0 && num > 0) {
     row.scales[LevelsOfRow(args.scaling, row.place.row, args.head_dim) + kRowScaleBytes +
                d / args.scaling.group_size] = level;
   }
@@ -160,16 +123,19 @@ __device__ void EncodeGroups(const CudaBlocks& args, const Quantizer& q, const R
     if (d < dim) LoadChunk<kType>(in + d, dim - d, args.access, values);
     if (ChunkMax(values) >= kDeviceNotFiniteBits) ReportFault(args, kDeviceNotFinite);
     const uint32_t group = d / size;
-    const float statistic = ChunkStatistic(q.Rule().statistic, values);
+    const uint32_t num_lanes = size / kChunk;
+    const Statistic statistic = q.Rule().statistic;
+    const float total =
+        LanesStatistic(statistic, ChunkStatistic(statistic, values), num_lanes, row.place.group);
     const float scale = two_levels
-                            ? FindLevel(args, q, row, statistic, d, row_scale)
-                            : FindScale(args, q, row, statistic, size / kChunk, GroupSize(args, d),
-                                        row.place.row * num_scales + group);
+                            ? FindLevel(args, q, row, total, d, row_scale)
+                            : FindScale(args, q, args.scaling.type, row, total, num_lanes,
+                                        GroupSize(args, d), row.place.row * num_scales + group);
     if (d >= dim) continue;
     uint32_t codes[kChunk];
     q.EncodeChunk(values, scale, codes);
-    PackChunk<Quantizer::kBits>(codes, dim - d, args.access,
-                                row.codes + d / kChunk * Quantizer::kBits);
+    PackChunk<Quantizer::kBits, Quantizer::kFirstBit>(codes, dim - d, args.access,
+                                                      row.codes + d / kChunk * Quantizer::kBits);
   }
 }
 
@@ -190,8 +156,8 @@ __device__ void EncodeChannels(const CudaBlocks& args, const Quantizer& q, const
           d + i < dim ? LoadDeviceScale(row.scales, index, args.scaling.type) : 0.0f;
       codes[i] = q.EncodeValue(values[i], scale);
     }
-    PackChunk<Quantizer::kBits>(codes, dim - d, args.access,
-                                row.codes + d / kChunk * Quantizer::kBits);
+    PackChunk<Quantizer::kBits, Quantizer::kFirstBit>(codes, dim - d, args.access,
+                                                      row.codes + d / kChunk * Quantizer::kBits);
   }
 }
 
@@ -242,124 +208,24 @@ __global__ void DecodeScaledKernel(CudaBlocks args, Quantizer q) {
   }
 }
 
-// The common case, D = 64 or 128 with a scale a token: four chunks to a lane, of one row or
-// several. Its loads are all under way before the first is needed; a kernel with one chunk a lane
-// waits for memory half of the time.
-constexpr uint32_t kChunksPerLane = 4;
-
-inline bool HasWholeRows(const CudaBlocks& args) {
-  return args.scaling.axis == Axis::kPerToken && args.access == RowAccess::kVector &&
-         (args.head_dim == kLanes * kChunk || args.head_dim == 2 * kLanes * kChunk);
-}
-
-template <DType kType, uint32_t kChunksPerRow, typename Quantizer>
-__global__ void EncodeWholeRowsKernel(CudaBlocks args, Quantizer q) {
-  constexpr uint32_t kRows = kChunksPerLane / kChunksPerRow;
-  constexpr uint32_t kDim = kChunksPerRow * kLanes * kChunk;
-  const CudaBlock block = args.blocks[blockIdx.y];
-  const uint32_t first = blockIdx.x * kRowsPerBlock * kRows + threadIdx.x / kLanes;
-  float values[kRows][kChunksPerRow][kChunk];
-#pragma unroll
-  for (uint32_t r = 0; r < kRows; ++r) {
-    const RowPlace place = PlaceOfRow(args, first + r * kRowsPerBlock);
-    if (!place.active) continue;
-    const auto* const in = RowOf<kType>(args, block, place) + place.lane * kChunk;
-#pragma unroll
-    for (uint32_t c = 0; c < kChunksPerRow; ++c) {
-      LoadChunk<kType>(in + c * kLanes * kChunk, kChunk, RowAccess::kVector, values[r][c]);
-    }
-  }
-#pragma unroll
-  for (uint32_t r = 0; r < kRows; ++r) {
-    const RowPlace place = PlaceOfRow(args, first + r * kRowsPerBlock);
-    if (!place.active) return;
-    const RowCodes row = CodesOf<Quantizer::kBits>(args, block, place);
-    const Statistic statistic = q.Rule().statistic;
-    float total = 0.0f;
-    uint32_t max = 0;
-#pragma unroll
-    for (uint32_t c = 0; c < kChunksPerRow; ++c) {
-      if (statistic != Statistic::kAbsmax) max = ::max(max, ChunkMax(values[r][c]));
-      total = Combine(statistic, total, ChunkStatistic(statistic, values[r][c]));
-    }
-    if (max >= kDeviceNotFiniteBits) ReportFault(args, kDeviceNotFinite);
-    const float scale = FindScale(args, q, row, total, kLanes, kDim, place.row);
-#pragma unroll
-    for (uint32_t c = 0; c < kChunksPerRow; ++c) {
-      uint32_t codes[kChunk];
-      q.EncodeChunk(values[r][c], scale, codes);
-      PackChunk<Quantizer::kBits>(codes, kChunk, RowAccess::kVector,
-                                  row.codes + (c * kLanes + place.lane) * Quantizer::kBits);
-    }
-  }
-}
-
-template <DType kType, uint32_t kChunksPerRow, typename Quantizer>
-__global__ void DecodeWholeRowsKernel(CudaBlocks args, Quantizer q) {
-  constexpr uint32_t kRows = kChunksPerLane / kChunksPerRow;
-  const CudaBlock block = args.blocks[blockIdx.y];
-  const uint32_t first = blockIdx.x * kRowsPerBlock * kRows + threadIdx.x / kLanes;
-  uint32_t codes[kRows][kChunksPerRow][kChunk];
-  float scales[kRows];
-#pragma unroll
-  for (uint32_t r = 0; r < kRows; ++r) {
-    const RowPlace place = PlaceOfRow(args, first + r * kRowsPerBlock);
-    if (!place.active) continue;
-    const RowCodes row = CodesOf<Quantizer::kBits>(args, block, place);
-    scales[r] = LoadDeviceScale(row.scales, place.row, args.scaling.type);
-#pragma unroll
-    for (uint32_t c = 0; c < kChunksPerRow; ++c) {
-      UnpackChunk<Quantizer::kBits>(row.codes + (c * kLanes + place.lane) * Quantizer::kBits,
-                                    kChunk, RowAccess::kVector, codes[r][c]);
-    }
-  }
-#pragma unroll
-  for (uint32_t r = 0; r < kRows; ++r) {
-    const RowPlace place = PlaceOfRow(args, first + r * kRowsPerBlock);
-    if (!place.active) return;
-    auto* const out = RowOf<kType>(args, block, place) + place.lane * kChunk;
-#pragma unroll
-    for (uint32_t c = 0; c < kChunksPerRow; ++c) {
-      float values[kChunk];
-#pragma unroll
-      for (uint32_t i = 0; i < kChunk; ++i) values[i] = q.DecodeValue(codes[r][c][i], scales[r]);
-      StoreChunk<kType>(values, kChunk, RowAccess::kVector, out + c * kLanes * kChunk);
-    }
-  }
-}
-
 template <typename Quantizer>
 int LaunchEncodeScaled(const CudaBlocks& args, const Quantizer& q, CUstream_st* stream) {
   if (!ScalesFollowTokens(args.scaling.axis)) {
     const int error = LaunchSharedScales(args, q.Rule(), stream);
     if (error != cudaSuccess) return error;
   }
+  if (HasWholeRows(args)) return LaunchEncodeWholeRows(args, q, stream);
   return ForDType(args.dtype, [&]<DType kType>() -> int {
-    if (HasWholeRows(args) && args.head_dim == kLanes * kChunk) {
-      EncodeWholeRowsKernel<kType, 1>
-          <<<RowGrid(args, kChunksPerLane), kThreadsPerBlock, 0, stream>>>(args, q);
-    } else if (HasWholeRows(args)) {
-      EncodeWholeRowsKernel<kType, 2>
-          <<<RowGrid(args, kChunksPerLane / 2), kThreadsPerBlock, 0, stream>>>(args, q);
-    } else {
-      EncodeScaledKernel<kType><<<RowGrid(args), kThreadsPerBlock, 0, stream>>>(args, q);
-    }
+    EncodeScaledKernel<kType><<<RowGrid(args), kThreadsPerBlock, 0, stream>>>(args, q);
     return cudaGetLastError();
   });
 }
 
 template <typename Quantizer>
 int LaunchDecodeScaled(const CudaBlocks& args, const Quantizer& q, CUstream_st* stream) {
+  if (HasWholeRows(args)) return LaunchDecodeWholeRows(args, q, stream);
   return ForDType(args.dtype, [&]<DType kType>() -> int {
-    if (HasWholeRows(args) && args.head_dim == kLanes * kChunk) {
-      DecodeWholeRowsKernel<kType, 1>
-          <<<RowGrid(args, kChunksPerLane), kThreadsPerBlock, 0, stream>>>(args, q);
-    } else if (HasWholeRows(args)) {
-      DecodeWholeRowsKernel<kType, 2>
-          <<<RowGrid(args, kChunksPerLane / 2), kThreadsPerBlock, 0, stream>>>(args, q);
-    } else {
-      DecodeScaledKernel<kType><<<RowGrid(args), kThreadsPerBlock, 0, stream>>>(args, q);
-    }
+    DecodeScaledKernel<kType><<<RowGrid(args), kThreadsPerBlock, 0, stream>>>(args, q);
     return cudaGetLastError();
   });
 }
