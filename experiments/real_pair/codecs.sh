@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
-# Asks real pairs over codecs that need daemons of their own, on a GPU, and keeps the run folders:
+# Asks real pairs what daemons of one's own are needed for, on a GPU, and keeps the run folders:
 #
-#   experiments/real_pair/codecs.sh OUT [RECIPE ...]
+#   experiments/real_pair/codecs.sh OUT [RECIPE[:PAIR] ...]
 #
-# RECIPE is real_codec, real_selections or real_codebook, of the pair `qwen`, or real_fact_codebook, of the pair `fact`
-# (default: all). The two codebooks are OUT/qwen.codebook and OUT/fact.codebook; what is missing is first made from the
-# first $CALIBRATION_LIMIT (450) questions of $CALIBRATION (JSONL, of the training splits; with facts for `fact`), with
-# --metric $METRIC (fuser). QC2C_MODELS and QC2C_QUESTIONS name the folders that `qc2c fetch` filled. A run that was
-# stopped continues. `qc2c` and the daemons must be on the PATH (./run build, or bundle/run-on on another machine).
+# RECIPE is real_codec, real_selections, real_codebook or real_text, of PAIR qwen (default) or smollm2, or
+# real_fact_codebook, whose pair is `fact` (default: all that have no PAIR). A codebook is OUT/PAIR.codebook; one that is
+# missing is first made from the first $CALIBRATION_LIMIT (450) questions of $CALIBRATION (JSONL, of the training splits;
+# with facts for `fact`), with --metric $METRIC (fuser). QC2C_MODELS and QC2C_QUESTIONS name the folders that `qc2c fetch`
+# filled. A run that was stopped continues. `qc2c` and the daemons must be on the PATH (./run build, or bundle/run-on on
+# another machine).
 set -euo pipefail
 
 if (($# == 0)); then
@@ -17,7 +18,7 @@ fi
 out=$1
 shift
 recipes=("$@")
-((${#recipes[@]})) || recipes=(real_codec real_selections real_codebook real_fact_codebook)
+((${#recipes[@]})) || recipes=(real_codec real_selections real_codebook real_fact_codebook real_text)
 root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/../.." && pwd -P)
 mkdir -p "$out"
 sockets=$(mktemp -d)
@@ -25,9 +26,9 @@ sockets=$(mktemp -d)
 source "$root/experiments/daemons.sh"
 trap 'stop_daemons; rm -rf "$sockets"' EXIT
 
-declare -A receiver=([qwen]=Qwen2.5-Coder-0.5B-Instruct [fact]=SmolLM2-135M-Instruct)
-declare -A sharer=([qwen]=Qwen2.5-Coder-1.5B-Instruct [fact]=Qwen2.5-Coder-0.5B-Instruct)
-declare -A format=([qwen]=c2c_mc [fact]=fact_options)
+declare -A receiver=([qwen]=Qwen2.5-Coder-0.5B-Instruct [smollm2]=SmolLM2-135M-Instruct [fact]=SmolLM2-135M-Instruct)
+declare -A sharer=([qwen]=Qwen2.5-Coder-1.5B-Instruct [smollm2]=Qwen2.5-Coder-1.5B-Instruct [fact]=Qwen2.5-Coder-0.5B-Instruct)
+declare -A format=([qwen]=c2c_mc [smollm2]=c2c_mc [fact]=fact_options)
 device=(--device cuda --dtype bf16)
 
 serve() { # PAIR CODEBOOK, which is empty without one
@@ -47,13 +48,13 @@ serve() { # PAIR CODEBOOK, which is empty without one
 }
 
 served=
-for recipe in "${recipes[@]}"; do
-  case $recipe in
-    real_codebook) wanted=(qwen "$out/qwen.codebook") ;;
-    real_fact_codebook) wanted=(fact "$out/fact.codebook") ;;
-    *) wanted=(qwen "") ;;
-  esac
-  [[ ${wanted[*]} == "$served" ]] || serve "${wanted[@]}"
-  served=${wanted[*]}
-  qc2c eval --receiver "unix:$sockets/receiver" --recipe "$root/experiments/recipes/$recipe.yaml" --out "$out/$recipe"
+for wanted in "${recipes[@]}"; do
+  recipe=${wanted%%:*} pair=qwen codebook=
+  [[ $recipe == real_fact_codebook ]] && pair=fact
+  [[ $wanted == *:* ]] && pair=${wanted#*:}
+  [[ $recipe == *_codebook ]] && codebook=$out/$pair.codebook
+  [[ $pair:$codebook == "$served" ]] || serve "$pair" "$codebook"
+  served=$pair:$codebook
+  qc2c eval --receiver "unix:$sockets/receiver" --recipe "$root/experiments/recipes/$recipe.yaml" \
+    --out "$out/${wanted/:/_}"
 done
