@@ -35,6 +35,9 @@ inline constexpr int kKltMinSpread = -12;  // below, a component is not sent
 inline constexpr int kKltMaxSpread = 16;   // above, the lowest bits travel apart, as they are
 inline constexpr int kKltNumSpreads = kKltMaxSpread - kKltMinSpread + 1;
 inline constexpr int kKltMaxLowBits = 8;
+// A component's sigma may be so far above the step that it is coded with: beyond, there are no
+// tables.
+inline constexpr int kKltReach = kKltMaxSpread + 4 * kKltMaxLowBits;
 inline constexpr int kKltNumShapes = 2;  // normal, Laplace
 // Symbols of a table: value -63 .. 63 as 0 .. 126, then the escape.
 inline constexpr int kKltLargestValue = 63;

@@ -138,11 +138,10 @@ absl::Status CheckSteps(const KltCodebook& book, const std::string& file) {
   const auto check = [&](size_t level, const char* field, const std::optional<int>& step,
                          const KltBasis& basis) -> absl::Status {
     if (!step || basis.size() == 0) return absl::OkStatus();
-    constexpr int kMax = kKltMaxSpread + 4 * kKltMaxLowBits;
-    if (basis.sigma.front() - *step <= kMax) return absl::OkStatus();
+    if (basis.sigma.front() - *step <= kKltReach) return absl::OkStatus();
     return absl::InvalidArgumentError(absl::StrCat(file, ": levels[", level, "].", field, " is ",
                                                    *step, ": expected at least ",
-                                                   basis.sigma.front() - kMax));
+                                                   basis.sigma.front() - kKltReach));
   };
   for (size_t i = 0; i < book.levels.size(); ++i) {
     for (const Half half : {Half::kKey, Half::kValue}) {

@@ -116,7 +116,10 @@ std::vector<KltLevel> Ladder(int unit, int joint, uint32_t joint_tokens) {
 }
 
 // Where middle, tail and joint row are weighed by what they do to the answer, an error costs the
-// same in each: one step for all.
+// same in each: one step for all. A lettered answer depends on few directions, and the sixteenth
+// joint component may be next to nothing: the joint row's own levels then begin below its largest.
+constexpr int kAnswerJointBelow = 20;
+
 std::vector<KltLevel> AnswerLadder(int unit, int joint, uint32_t joint_tokens) {
   std::vector<KltLevel> levels = JointLadder(joint, joint_tokens);
   for (int step = unit; step >= unit + kFinestMiddle; step -= 2) {
@@ -217,15 +220,20 @@ class Builder {
       const FittedBasis joint = FitJoint();
       AddBasis("joint", joint, tensors_);
       joint_unit = ExponentAt(joint, 15);
+      if (input_.gradients != nullptr) {
+        joint_unit = std::max(joint_unit, ExponentAt(joint, 0) - kAnswerJointBelow);
+      }
+      widest_joint_ = ExponentAt(joint, 0);
     } else {
       AddBasis("joint", FitJointBasis(at::zeros({1, 0}), 0, {}, {}, 0), tensors_);
     }
     tensors_.emplace_back("rotation.frequencies", FrequenciesOf(input_.rotation));
     tensors_.emplace_back("tables", at::tensor(MakeEntropyTables(), at::kShort)
                                         .view({kKltNumShapes, kKltNumSpreads, kKltNumSymbols}));
-    const std::vector<KltLevel> levels = input_.gradients == nullptr
-                                             ? Ladder(unit_, joint_unit, joint_tokens_)
-                                             : AnswerLadder(unit_, joint_unit, joint_tokens_);
+    std::vector<KltLevel> levels = input_.gradients == nullptr
+                                       ? Ladder(unit_, joint_unit, joint_tokens_)
+                                       : AnswerLadder(unit_, joint_unit, joint_tokens_);
+    KeepInReach(levels);
     ASSIGN_OR_RETURN(
         const std::string content,
         Serialize(tensors_, MetadataOf(input_, common_, joint_tokens_, levels).dump()));
@@ -273,14 +281,31 @@ class Builder {
       tensors_.emplace_back("prefix." + name, own.prefix);
       tensors_.emplace_back("middle." + name + ".mean", own.middle_mean);
       tensors_.emplace_back("tail." + name + ".mean", own.tail_mean);
-      AddBasis("middle." + name,
-               FitBasis(own.middle, middle_metrics_[Index(half)], kMaxComponents,
-                        unit_ + kFinestMiddle + kKltMinSpread),
-               tensors_);
-      AddBasis("tail." + name,
-               FitBasis(own.tail.flatten(0, 1), tail_metrics_[Index(half)], kMaxComponents,
-                        unit_ + kFinestTail + kKltMinSpread),
-               tensors_);
+      AddHalf("middle." + name,
+              FitBasis(own.middle, middle_metrics_[Index(half)], kMaxComponents,
+                       unit_ + kFinestMiddle + kKltMinSpread),
+              widest_middle_);
+      AddHalf("tail." + name,
+              FitBasis(own.tail.flatten(0, 1), tail_metrics_[Index(half)], kMaxComponents,
+                       unit_ + kFinestTail + kKltMinSpread),
+              widest_tail_);
+    }
+  }
+
+  void AddHalf(const std::string& name, const FittedBasis& basis, std::optional<int>& widest) {
+    AddBasis(name, basis, tensors_);
+    if (basis.size() > 0) widest = std::max(widest.value_or(-1000), ExponentAt(basis, 0));
+  }
+
+  // No step is finer than the entropy tables reach from the largest component of its basis.
+  void KeepInReach(std::vector<KltLevel>& levels) const {
+    const auto keep = [](std::optional<int>& step, const std::optional<int>& widest) {
+      if (step && widest) step = std::max(*step, *widest - kKltReach);
+    };
+    for (KltLevel& level : levels) {
+      keep(level.middle_step, widest_middle_);
+      keep(level.tail_step, widest_tail_);
+      keep(level.joint_step, widest_joint_);
     }
   }
 
@@ -316,6 +341,7 @@ class Builder {
   std::array<FuserMetric, 2> metrics_;  // by Half: behind the fuser's first matrix
   std::array<FuserMetric, 2> middle_metrics_, tail_metrics_;  // what the bases are fitted in
   int unit_ = 0;
+  std::optional<int> widest_middle_, widest_tail_, widest_joint_;  // the largest component's sigma
   NamedTensors tensors_;
 };
 

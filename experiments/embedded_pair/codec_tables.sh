@@ -28,34 +28,52 @@ work=$(mktemp -d)
 source "$source_dir/experiments/daemons.sh"
 trap 'stop_daemons; rm -rf "$work"' EXIT
 
-if [[ ! -e $out/sensitivity.json ]]; then
-  "${QC2C_PYTHON:-python3}" "$source_dir/experiments/embedded_pair/world.py" --out "$work/world" --documents "$work"
-  "$programs/qc2c" sensitivity "${models[@]}" --documents "$work/fuser.jsonl" --out "$out/sensitivity.json"
-fi
 calibrate() { # NAME PROMPT_FORMAT
   [[ -e $out/$1.codebook ]] ||
     "$programs/qc2c" calibrate "${models[@]}" --questions "$data/questions/receiver_mc.jsonl" \
       --prompt-format "$source_dir/experiments/prompts/$2.yaml" --out "$out/$1.codebook"
 }
-calibrate pair embedded_mc
-calibrate open embedded_open
-[[ -e $out/means.safetensors ]] ||
-  "$programs/qc2c" means --model "$data/sharer-qwen2" --questions "$data/questions/receiver_mc.jsonl" \
-    --prompt "$source_dir/experiments/prompts/embedded_mc.yaml" --out "$out/means.safetensors"
 
-serve() { # NAME of the codebook
-  local files=(--codebook "$out/$1.codebook" --calibration "$out/means.safetensors")
+prepare() { # what the multiple-choice recipes need
+  calibrate pair embedded_mc
+  if [[ ! -e $out/sensitivity.json ]]; then
+    "${QC2C_PYTHON:-python3}" "$source_dir/experiments/embedded_pair/world.py" --out "$work/world" --documents "$work"
+    "$programs/qc2c" sensitivity "${models[@]}" --documents "$work/fuser.jsonl" --out "$out/sensitivity.json"
+  fi
+  [[ -e $out/means.safetensors ]] ||
+    "$programs/qc2c" means --model "$data/sharer-qwen2" --questions "$data/questions/receiver_mc.jsonl" \
+      --prompt "$source_dir/experiments/prompts/embedded_mc.yaml" --out "$out/means.safetensors"
+}
+
+serve() { # FLAGS of both daemons, then -- and those of the sharer alone
+  local both=()
+  while (($#)) && [[ $1 != -- ]]; do
+    both+=("$1")
+    shift
+  done
   stop_daemons
   start_daemon "$programs/qc2c-sharer" "$out/sharer.log" --model "$data/sharer-qwen2" --listen "unix:$work/sharer" \
-    --sensitivity "$out/sensitivity.json" --receiver "$data/receiver-qwen3" --fuser "$pair" "${files[@]}"
+    "${both[@]}" "${@:2}"
   start_daemon "$programs/qc2c-receiver" "$out/receiver.log" --model "$data/receiver-qwen3" --fuser "$pair" \
-    --sharer "unix:$work/sharer" --listen "unix:$work/receiver" "${files[@]}"
+    --sharer "unix:$work/sharer" --listen "unix:$work/receiver" "${both[@]}"
 }
+
+serve_mc() {
+  prepare
+  serve --codebook "$out/pair.codebook" --calibration "$out/means.safetensors" -- \
+    --sensitivity "$out/sensitivity.json" --receiver "$data/receiver-qwen3" --fuser "$pair"
+}
+
+serve_open() {
+  calibrate open embedded_open
+  serve --codebook "$out/open.codebook"
+}
+
 served=
 for recipe in "${recipes[@]}"; do
-  [[ $recipe == klt_open ]] && codebook=open || codebook=pair
-  [[ $codebook == "$served" ]] || serve "$codebook"
-  served=$codebook
+  [[ $recipe == klt_open ]] && wanted=serve_open || wanted=serve_mc
+  [[ $wanted == "$served" ]] || "$wanted"
+  served=$wanted
   "$programs/qc2c" eval --receiver "unix:$work/receiver" --recipe "$source_dir/experiments/recipes/$recipe.yaml" \
     --out "$out/$recipe"
 done
