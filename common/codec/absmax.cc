@@ -2,6 +2,7 @@
 
 #include <limits>
 
+#include "common/codec/absmax_rows.h"
 #include "common/codec/vector_clones.h"
 
 namespace qc2c {
@@ -53,6 +54,13 @@ class AbsmaxScheme final : public ScaledScheme {
  public:
   AbsmaxScheme(Scheme scheme, std::string_view name, int bits)
       : ScaledScheme(scheme, name, bits, AbsmaxRule(bits)) {}
+
+  BlockFaults EncodeBlock(const BlockRows& rows, const Scaling& scaling, MutableByteSpan codes,
+                          MutableByteSpan scales) const override {
+    return scaling.axis == Axis::kPerToken
+               ? EncodeAbsmaxRows(rows, bits_per_value(), scaling.type, codes, scales)
+               : ScaledScheme::EncodeBlock(rows, scaling, codes, scales);
+  }
 
  private:
   void Quantize(const float* values, const ScaleSpan& scales, size_t num,

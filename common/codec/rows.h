@@ -11,6 +11,11 @@ namespace qc2c {
 // Reads `num` values of `dtype`; exact. `row` needs no more than the alignment of dtype.
 void LoadRow(DType dtype, const std::byte* row, size_t num, float* out);
 
+// Several rows of `num` values each to `out` [num_rows, num], and the largest magnitude of each:
+// NaN or infinite if a value is.
+void LoadRows(DType dtype, const std::byte* const* rows, size_t num_rows, size_t num, float* out,
+              float* maxima);
+
 // Writes `num` values, rounded to nearest even (overflow gives infinity).
 void StoreRow(DType dtype, const float* values, size_t num, std::byte* row);
 

@@ -63,7 +63,7 @@ class ScaledScheme : public SchemeCoder {
   size_t RowBytes(int32_t head_dim) const final;
 
   BlockFaults EncodeBlock(const BlockRows& rows, const Scaling& scaling, MutableByteSpan codes,
-                          MutableByteSpan scales) const final;
+                          MutableByteSpan scales) const override;
   void DecodeBlock(ByteSpan codes, ByteSpan scales, const Scaling& scaling,
                    const BlockRows& rows) const final;
 

@@ -172,7 +172,7 @@ def main() -> int:
     # The slow ones (libtorch, gRPC) first, so that the last minute keeps every core busy.
     fresh = sorted(
         (source for source in sources if not checker.passed_before(source)),
-        key=lambda source: -len(source.includes),
+        key=lambda source: -sum(os.path.getsize(path) for path in source.includes),
     )
     start = time.monotonic()
     failures = check_all(checker, fresh, options.jobs)
