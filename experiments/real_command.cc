@@ -59,7 +59,7 @@ absl::Status FetchMissing(const DemoOptions& options) {
                                             .source = "packages"}));
   if (status == 0) return absl::OkStatus();
   return absl::UnavailableError(
-      absl::StrCat("could not fetch ", absl::StrJoin(missing, ", "), "; see above"));
+      absl::StrCat("could not fetch ", absl::StrJoin(Missing(recipe, pair), ", "), "; see above"));
 }
 
 absl::Status Real(DemoOptions options, const std::string& command_line) {

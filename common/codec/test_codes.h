@@ -95,11 +95,11 @@ inline std::vector<uint8_t> ChannelCodes(const CodeSource& source, size_t num_to
 // Where to damage a coding of so many bytes: all of a short one; of a long one its beginning, its
 // end, where the states are, and some places between.
 inline std::vector<size_t> PlacesToDamage(size_t num_bytes) {
-  constexpr size_t kAtBegin = 40, kAtEnd = 140, kBetween = 40;
+  constexpr size_t kAtBegin = 12, kAtEnd = 40, kBetween = 12;
   std::vector<size_t> places;
   const size_t stride = std::max<size_t>(num_bytes / kBetween, 1);
   for (size_t i = 0; i < num_bytes; ++i) {
-    if (num_bytes < 400 || i < kAtBegin || i + kAtEnd > num_bytes || i % stride == 0) {
+    if (num_bytes < 150 || i < kAtBegin || i + kAtEnd > num_bytes || i % stride == 0) {
       places.push_back(i);
     }
   }
