@@ -29,37 +29,35 @@ absl::Status Lost(absl::string_view what) {
 class SymbolRows {
  public:
   explicit SymbolRows(const CodeSource& source)
-      : form_(CodeFormOf(source.scheme)),
-        bits_(FindScheme(source.scheme)->bits_per_value()),
-        head_dim_(source.head_dim),
-        num_channels_(size_t{1} * source.head_dim * source.num_heads),
-        row_bytes_(FindScheme(source.scheme)->RowBytes(source.head_dim)) {}
+      : form_(CodeFormOf(source.scheme)), kind_(RansKindOf(source)) {}
 
   CodeForm form() const { return form_; }
-  int bits() const { return bits_; }
-  size_t alphabet() const { return size_t{1} << bits_; }
-  size_t num_channels() const { return num_channels_; }
-  std::span<const RansTable> tables() const { return EntropyTables(form_, bits_); }
+  int bits() const { return static_cast<int>(kind_.bits); }
+  size_t alphabet() const { return kind_.alphabet(); }
+  size_t num_channels() const { return kind_.num_channels; }
+  std::span<const RansTable> tables() const { return EntropyTables(form_, bits()); }
+  // REQUIRES: the symbols of a segment.
   bool MayChooseByChannel(size_t num_symbols) const {
-    return bits_ <= static_cast<int>(kMaxByChannelBits) &&
-           num_symbols >= kMinByChannelTokens * num_channels_;
+    return kind_.MayChooseByChannel(static_cast<uint32_t>(num_symbols));
   }
-  size_t NumSymbols(size_t codes_bytes) const { return codes_bytes / row_bytes_ * head_dim_; }
+  size_t NumSymbols(size_t codes_bytes) const {
+    return codes_bytes / kind_.row_bytes * kind_.head_dim;
+  }
 
   // Whether every row ends with zero bits, so that its symbols are all that it holds.
   bool EndWithZeros(ByteSpan codes) const {
-    const size_t used = head_dim_ * bits_ % 8;
+    const size_t used = kind_.head_dim * kind_.bits % 8;
     if (used == 0) return true;
-    for (size_t end = row_bytes_; end <= codes.size(); end += row_bytes_) {
+    for (size_t end = kind_.row_bytes; end <= codes.size(); end += kind_.row_bytes) {
       if (codes[end - 1] >> used != 0) return false;
     }
     return true;
   }
 
   void Unpack(ByteSpan codes, std::span<uint8_t> symbols) const {
-    for (size_t row = 0; row < codes.size() / row_bytes_; ++row) {
-      UnpackCodes(bits_, codes.data() + row * row_bytes_, head_dim_,
-                  symbols.data() + row * head_dim_);
+    for (size_t row = 0; row < codes.size() / kind_.row_bytes; ++row) {
+      UnpackCodes(bits(), codes.data() + row * kind_.row_bytes, kind_.head_dim,
+                  symbols.data() + row * kind_.head_dim);
     }
     TurnSigns(symbols);
   }
@@ -67,24 +65,20 @@ class SymbolRows {
   // Changes `symbols`.
   void Pack(std::span<uint8_t> symbols, MutableByteSpan codes) const {
     TurnSigns(symbols);
-    for (size_t row = 0; row < codes.size() / row_bytes_; ++row) {
-      PackCodes(bits_, symbols.data() + row * head_dim_, head_dim_,
-                codes.data() + row * row_bytes_);
+    for (size_t row = 0; row < codes.size() / kind_.row_bytes; ++row) {
+      PackCodes(bits(), symbols.data() + row * kind_.head_dim, kind_.head_dim,
+                codes.data() + row * kind_.row_bytes);
     }
   }
 
  private:
   void TurnSigns(std::span<uint8_t> symbols) const {
-    if (form_ != CodeForm::kTwosComplement) return;
-    const auto sign = static_cast<uint8_t>(1 << (bits_ - 1));
-    for (uint8_t& symbol : symbols) symbol ^= sign;
+    if (kind_.sign == 0) return;
+    for (uint8_t& symbol : symbols) symbol ^= static_cast<uint8_t>(kind_.sign);
   }
 
   const CodeForm form_;
-  const int bits_;
-  const size_t head_dim_;
-  const size_t num_channels_;
-  const size_t row_bytes_;
+  const RansKind kind_;  // without tables
 };
 
 struct Buffers {

@@ -34,9 +34,8 @@ std::span<const RansTable> EntropyTables(CodeForm form, int bits);
 // ones the first. Integers only, so that every encoder chooses the same.
 struct TableChoice {
   uint32_t number = 0;  // from 1
-  uint64_t cost = 0;    // in 2^-12 bits
+  uint64_t cost = 0;    // in 2^-kCostBits bits
 };
-inline constexpr int kCostBits = 12;
 // What each symbol costs under each table, [tables, symbols].
 std::span<const uint32_t> EntropyTableCosts(CodeForm form, int bits);
 TableChoice BestEntropyTable(CodeForm form, int bits, std::span<const uint32_t> counts);

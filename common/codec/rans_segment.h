@@ -21,6 +21,8 @@ inline constexpr uint32_t kByChannelSegment = kNumEntropyTables + 1;  // tables 
 inline constexpr uint32_t kChannelBytes = 2;
 inline constexpr uint32_t kMaxByChannelBits = 4;
 inline constexpr uint32_t kMinByChannelTokens = 8;
+// What a symbol costs under a table is counted in 2^-kCostBits bits.
+inline constexpr int kCostBits = 12;
 
 // The tables of one alphabet, 1 to kNumEntropyTables at index 0 .., for look-ups. `symbols` is its
 // size, 2 to 256.
@@ -30,7 +32,7 @@ struct RansTables {
   // [tables, kRansBuckets]: of the slots of a bucket the least symbol, and in the upper byte the
   // largest.
   const uint16_t* buckets = nullptr;
-  const uint32_t* costs = nullptr;  // [symbols, tables], in 2^-12 bits
+  const uint32_t* costs = nullptr;  // [symbols, tables], in 2^-kCostBits bits
 };
 inline constexpr uint32_t kRansBuckets = 256;
 inline constexpr uint32_t kRansBucketShift = kRansBits - 8;

@@ -9,8 +9,8 @@
 
 namespace qc2c {
 
-// Costs are in 2^-12 bits and at most 14 bits a symbol: those of a segment's symbols fit 32 bits.
-static_assert(uint64_t{kMaxSegmentSymbols} * (kRansBits << 12) < uint64_t{1} << 32);
+// Costs are at most kRansBits a symbol: those of a segment's symbols fit 32 bits.
+static_assert(uint64_t{kMaxSegmentSymbols} * (kRansBits << kCostBits) < uint64_t{1} << 32);
 
 template <typename Warp>
 class RansTableChoice {
@@ -68,7 +68,7 @@ class RansTableChoice {
   // A table and a shift for each channel, into `list` [num_channels, 2]; their costs, the list's
   // own included. REQUIRES: kind.MayChooseByChannel.
   QC2C_DEVICE uint64_t ChooseByChannel(uint8_t* list) const {
-    uint64_t cost = uint64_t{8} * kChannelBytes * kind_.num_channels << 12;
+    uint64_t cost = uint64_t{8} * kChannelBytes * kind_.num_channels << kCostBits;
     for (uint32_t first = 0; first < kind_.num_channels; first += Warp::kLanes) {
       ClearCounts();
       PerLane<uint64_t> costs;
