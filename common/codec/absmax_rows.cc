@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "common/codec/absmax.h"
+#include "common/codec/absmax_product.h"
 #include "common/codec/bit_packing.h"
 #include "common/codec/rows.h"
 #include "common/codec/vector_clones.h"
@@ -28,31 +29,23 @@ DType DTypeOf(ScaleType type) {
   }
 }
 
-// A product with the scale's reciprocal instead of a quotient. Added to 1.5 * 2^8 it is rounded to
-// a multiple of 2^-15 = 1 unit, of which the sum's bits are the number; twice that, and one half
-// more, has the nearest integer in bits 16 to 23, and below them twice how many units it is above a
-// tie. Reciprocal, product and sum are off by 2^-17, 2^-18 and 2^-16 at most, the quotient of
-// AbsmaxCode by 2^-18: together a unit. So both round alike but within a unit of a tie; a row that
-// comes within two is divided (one of a hundred).
+// By products (absmax_product.h); a row that comes next to a tie is divided (one of a hundred).
 QC2C_VECTOR_CLONES void QuantizeRows(const float* __restrict values, const float* __restrict scales,
                                      size_t num_rows, size_t dim, float qmax,
                                      uint8_t* __restrict codes) {
-  constexpr float kMagic = 0x1.8p8f;
-  constexpr uint32_t kUnits = 2;
-  // Twice kMagic's bits have 0x80 where the code is to be.
-  constexpr uint32_t kOffset = 0x00800000 + 0x8000 + 2 * kUnits;
   for (size_t r = 0; r < num_rows; ++r) {
     const float* __restrict const row = values + r * dim;
     uint8_t* __restrict const out = codes + r * dim;
     const float scale = scales[r];
     const float reciprocal = scale > 0.0f ? 1.0f / scale : 0.0f;
-    uint32_t nearest = 0xffff;
+    uint32_t nearest = kBelowCode;
     for (size_t d = 0; d < dim; ++d) {
-      const uint32_t bits = 2 * std::bit_cast<uint32_t>(row[d] * reciprocal + kMagic) + kOffset;
-      nearest = std::min(nearest, bits & 0xffffu);
-      out[d] = static_cast<uint8_t>(bits >> 16);
+      const float sum = row[d] * reciprocal + kProductMagic;
+      const uint32_t bits = 2 * std::bit_cast<uint32_t>(sum) + kProductOffset;
+      nearest = std::min(nearest, bits & kBelowCode);
+      out[d] = static_cast<uint8_t>(bits >> kProductCodeBit);
     }
-    if (nearest > 4 * kUnits) continue;
+    if (nearest > kNextToTie) continue;
     const float divisor = scale > 0.0f ? scale : std::numeric_limits<float>::infinity();
     for (size_t d = 0; d < dim; ++d) {
       out[d] = static_cast<uint8_t>(AbsmaxCode(row[d], divisor, qmax));
@@ -60,7 +53,8 @@ QC2C_VECTOR_CLONES void QuantizeRows(const float* __restrict values, const float
   }
 }
 
-// From maxima to the scales that are stored, in place.
+// From maxima to the scales that are stored, in place: ScaleOf and StoreScale (scaled_scheme.h) of
+// many rows at a time.
 BlockFaults FindScales(int bits, ScaleType type, std::vector<float>& maxima, size_t num,
                        std::byte* stored) {
   const ScaleRule rule = AbsmaxRule(bits);

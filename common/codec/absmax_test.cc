@@ -127,7 +127,7 @@ TEST_P(AbsmaxBlockTest, CodesNextToTiesAreThoseOfTheDefinition) {
       std::mt19937 random(5);
       std::vector<float> values;
       cache.Fill([&](int, Half, int64_t t, int, int d) {
-        const float scale = 0.1f + 0.013f * static_cast<float>(t);
+        const float scale = static_cast<float>(128 + t) / 1024;  // exact in every type
         float value = scale * static_cast<float>(top);  // of the row's first, which gives the scale
         if (d > 0) {
           value = scale * (static_cast<float>(static_cast<int>(random() % (2 * top)) - top) + 0.5f);
