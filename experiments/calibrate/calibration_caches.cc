@@ -65,8 +65,7 @@ absl::StatusOr<CalibrationPrompt> RenderPrompt(const Question& question, const P
     return absl::FailedPreconditionError(
         absl::StrCat("alignment ", std::string(AlignmentStrategyName(pairing.strategy())),
                      " fuses messages alone: a codebook is for prompts of which all is fused: "
-                     "expected alignment "
-                     "span or same_ids"));
+                     "expected alignment span or same_ids"));
   }
   SharerReading& reading = paired.sharer;
   std::vector<uint32_t> indices = reading.WantedIndices();

@@ -36,6 +36,10 @@ constexpr int64_t kMaxComponents = 1024;  // of a half of the middle, or of the 
 // Steps of the finest level below the unit: about 1/32 for the middle, 1/64 for the tail.
 constexpr int kFinestMiddle = -20;
 constexpr int kFinestTail = -24;
+// A lettered answer depends on few directions, and where errors are weighed by it the sixteenth
+// joint component may be next to nothing: the joint row's own levels are around one no lower than
+// this below its largest.
+constexpr int kAnswerJointBelow = 20;
 
 // The tokens of all prompts by class, keys un-rotated, less the mean; fp32, on the caches' device.
 struct Residuals {
@@ -116,10 +120,7 @@ std::vector<KltLevel> Ladder(int unit, int joint, uint32_t joint_tokens) {
 }
 
 // Where middle, tail and joint row are weighed by what they do to the answer, an error costs the
-// same in each: one step for all. A lettered answer depends on few directions, and the sixteenth
-// joint component may be next to nothing: the joint row's own levels then begin below its largest.
-constexpr int kAnswerJointBelow = 20;
-
+// same in each: one step for all.
 std::vector<KltLevel> AnswerLadder(int unit, int joint, uint32_t joint_tokens) {
   std::vector<KltLevel> levels = JointLadder(joint, joint_tokens);
   for (int step = unit; step >= unit + kFinestMiddle; step -= 2) {
@@ -294,7 +295,9 @@ class Builder {
 
   void AddHalf(const std::string& name, const FittedBasis& basis, std::optional<int>& widest) {
     AddBasis(name, basis, tensors_);
-    if (basis.size() > 0) widest = std::max(widest.value_or(-1000), ExponentAt(basis, 0));
+    if (basis.size() == 0) return;
+    const int own = ExponentAt(basis, 0);
+    widest = std::max(widest.value_or(own), own);
   }
 
   // No step is finer than the entropy tables reach from the largest component of its basis.
