@@ -30,7 +30,7 @@ configure() {
 configure_default() {
   # shellcheck disable=SC2086
   configure "$BUILD_DIR" "-DQC2C_VENV=$QC2C_VENV" "-DCARGO=$QC2C_CARGO" "-DPython3_EXECUTABLE=$QC2C_PYTHON" \
-    -DCMAKE_CUDA_COMPILER_LAUNCHER=ccache ${QC2C_CMAKE_ARGS:-}
+    "-DQC2C_CARGO_TARGET_DIR=$QC2C_CACHE/cargo" -DCMAKE_CUDA_COMPILER_LAUNCHER=ccache ${QC2C_CMAKE_ARGS:-}
 }
 
 # On a terminal ninja updates one line; into a file a line every 15 s is enough. All else is shown.

