@@ -63,7 +63,8 @@ TEST_P(DeterminismTest, TheSameQuestionGivesTheSameBytesAloneAndAmongOthers) {
 INSTANTIATE_TEST_SUITE_P(Codecs, DeterminismTest,
                          testing::Values("fp32", "bf16", "fp16", "int8", "int4",
                                          "int8,select=value_norm,keep_ratio=0.25",
-                                         "int8,select=attention,window=4,keep_ratio=0.25"),
+                                         "int8,select=attention,window=4,keep_ratio=0.25",
+                                         "bf16,select=back,budget_bytes=1500"),
                          [](const auto& info) { return "codec" + std::to_string(info.index); });
 
 TEST(SharerServingTest, AFullQueueRefusesByNameAndServesAgainWhenThereIsRoom) {

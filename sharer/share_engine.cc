@@ -7,10 +7,12 @@
 #include <ATen/ops/tensor.h>
 
 #include <algorithm>
+#include <functional>
 #include <numeric>
 #include <utility>
 
 #include "common/base/status_macros.h"
+#include "common/codec/device_codec.h"
 #include "common/codec/selection.h"
 #include "common/model/key_rotation.h"
 #include "common/model/model.h"
@@ -57,6 +59,74 @@ TokenBatch TokensOf(const std::vector<ShareJob>& batch, const Model& model) {
   }
   return Widened(TokenBatch::FromSequences(prompts, positions, model.options().device),
                  model.config().max_positions);
+}
+
+// The tokens that a job asks for, of all layers: a selection by norm reads more than is sent.
+struct WantedCache {
+  KvCache copy;  // where not all tokens are asked for
+  KvCacheView view;
+};
+
+WantedCache WantedOf(const ShareJob& job, const KvCache& cache, int64_t row,
+                     const KvLayout& layout) {
+  std::vector<int32_t> layers(layout.num_layers);
+  std::iota(layers.begin(), layers.end(), 0);
+  WantedCache wanted;
+  if (job.tokens.empty()) {
+    wanted.view = ViewOfRow(cache, row, job.num_tokens(), layers, layout);
+  } else {
+    wanted.copy = TokensOfRow(cache, row, job.tokens);
+    wanted.view = ViewOfRow(wanted.copy, 0, job.num_wanted(), layers, layout);
+  }
+  return wanted;
+}
+
+// A question with a byte budget, on its way to the threads that search and back.
+struct BudgetedRow {
+  ShareJob* job;
+  int64_t row;
+  WantedCache wanted;
+  KvCacheView on_host = {};
+  HostCache copy = {};    // what it points into, of a cache in GPU memory
+  absl::Status status{};  // of the copy, then of the search
+  uint64_t copy_us = 0, search_us = 0;
+};
+
+BudgetedRow BudgetedRowOf(ShareJob& job, const KvCache& cache, int64_t row,
+                          const KvLayout& layout) {
+  const Clock::time_point start = Clock::now();
+  BudgetedRow budgeted{.job = &job, .row = row, .wanted = WantedOf(job, cache, row, layout)};
+  budgeted.on_host = budgeted.wanted.view;
+  if (budgeted.on_host.device == DeviceType::kCuda) {
+    absl::StatusOr<HostCache> copy = CopyToHost(budgeted.on_host);
+    budgeted.status = copy.status();
+    if (copy.ok()) {
+      budgeted.copy = *std::move(copy);
+      budgeted.on_host = budgeted.copy.view;
+    }
+  }
+  budgeted.copy_us = MicrosecondsSince(start);
+  return budgeted;
+}
+
+// Resolves the job's codec.
+absl::Status Search(ShareJob& job, const KvCacheView& on_host) {
+  const auto frame_bytes = [&](const KvFrame& frame) {
+    return BytesOfFrame(frame, job.chunk_bytes);
+  };
+  const TensorWeights weights = job.weights == nullptr ? TensorWeights() : *job.weights;
+  ASSIGN_OR_RETURN(BudgetPlan plan,
+                   PlanBudget(on_host, job.layers, job.codec, weights, frame_bytes));
+  job.codec = std::move(plan.codec);
+  return absl::OkStatus();
+}
+
+// Plain CPU code over a batch: a question a thread.
+void ForEachInParallel(size_t count, const std::function<void(size_t)>& work) {
+  at::parallel_for(0, static_cast<int64_t>(count), /*grain_size=*/1,
+                   [&](int64_t begin, int64_t end) {
+                     for (int64_t i = begin; i < end; ++i) work(static_cast<size_t>(i));
+                   });
 }
 
 // A question of the scheme klt, on its way to the threads that encode.
@@ -144,6 +214,8 @@ void ShareEngine::Share(std::vector<ShareJob> batch) {
     job.finish(std::move(shared));
   };
   std::vector<CalibratedRow> calibrated;
+  std::vector<BudgetedRow> budgeted;
+  const KvLayout layout = language_model_.model.config().Layout();
   for (size_t i = 0; i < batch.size(); ++i) {
     ShareJob& job = batch[i];
     const auto row = static_cast<int64_t>(i);
@@ -155,48 +227,43 @@ void ShareEngine::Share(std::vector<ShareJob> batch) {
       const Clock::time_point copy_start = Clock::now();
       at::Tensor tensors = CopyToCpu(job, prefill->cache, row);
       calibrated.push_back({&job, std::move(tensors), MicrosecondsSince(copy_start)});
+    } else if (job.codec.budget_bytes != 0) {
+      budgeted.push_back(BudgetedRowOf(job, prefill->cache, row, layout));
     } else {
-      finish(job, Encode(job, *prefill, row));
+      const WantedCache wanted = WantedOf(job, prefill->cache, row, layout);
+      finish(job, Encode(job, *prefill, row, wanted.view));
     }
   }
-  // The transform is plain CPU code: a question a thread.
-  at::parallel_for(0, static_cast<int64_t>(calibrated.size()), /*grain_size=*/1,
-                   [&](int64_t begin, int64_t end) {
-                     for (int64_t i = begin; i < end; ++i) {
-                       finish(*calibrated[i].job, EncodeRow(calibrated[i]));
-                     }
-                   });
+  ForEachInParallel(calibrated.size(),
+                    [&](size_t i) { finish(*calibrated[i].job, EncodeRow(calibrated[i])); });
+  ForEachInParallel(budgeted.size(), [&](size_t i) {
+    BudgetedRow& row = budgeted[i];
+    const Clock::time_point search_start = Clock::now();
+    if (row.status.ok()) row.status = Search(*row.job, row.on_host);
+    row.search_us = MicrosecondsSince(search_start);
+  });
+  for (BudgetedRow& row : budgeted) {
+    absl::StatusOr<SharedCache> shared = row.status.ok()
+                                             ? Encode(*row.job, *prefill, row.row, row.wanted.view)
+                                             : absl::StatusOr<SharedCache>(row.status);
+    if (shared.ok()) {
+      v1::StageTimes& times = shared->times;
+      times.set_encode_us(times.encode_us() + row.copy_us + row.search_us);
+    }
+    finish(*row.job, std::move(shared));
+  }
 }
 
 absl::StatusOr<SharedCache> ShareEngine::Encode(const ShareJob& job, const ForwardResult& prefill,
-                                                int64_t row) {
-  const KvCache& cache = prefill.cache;
+                                                int64_t row, const KvCacheView& wanted) {
   const Clock::time_point start = Clock::now();
   SharedCache shared;
-  const KvLayout layout = language_model_.model.config().Layout();
-  // All layers: a selection by norm reads more than is sent.
-  std::vector<int32_t> layers(layout.num_layers);
-  std::iota(layers.begin(), layers.end(), 0);
-  KvCache wanted;
-  if (!job.tokens.empty()) wanted = TokensOfRow(cache, row, job.tokens);
-  const KvCacheView view = job.tokens.empty()
-                               ? ViewOfRow(cache, row, job.num_tokens(), layers, layout)
-                               : ViewOfRow(wanted, 0, job.num_wanted(), layers, layout);
-  CodecSpec codec = job.codec;
-  if (codec.budget_bytes != 0) {
-    const auto frame_bytes = [&](const KvFrame& frame) {
-      return BytesOfFrame(frame, job.chunk_bytes);
-    };
-    const TensorWeights weights = job.weights == nullptr ? TensorWeights() : *job.weights;
-    ASSIGN_OR_RETURN(BudgetPlan plan, PlanBudget(view, job.layers, codec, weights, frame_bytes));
-    codec = std::move(plan.codec);
-  }
   const std::vector<uint32_t> positions = job.WantedPositions();
   CodecContext context = {
       .facts = &facts_, .token_positions = positions, .chunk_bytes = job.chunk_bytes};
   ASSIGN_OR_RETURN(const at::Tensor scores, ScoresOfWanted(job, prefill, row));
   if (scores.defined()) context.token_scores = {scores.data_ptr<float>(), scores.size(1)};
-  ASSIGN_OR_RETURN(KvFrame frame, EncodeCache(view, job.layers, codec, context));
+  ASSIGN_OR_RETURN(KvFrame frame, EncodeCache(wanted, job.layers, job.codec, context));
   frame.model_fingerprint = language_model_.model.fingerprint();
   ASSIGN_OR_RETURN(shared.messages, WriteFrame(frame, job.chunk_bytes));
   shared.num_kept = frame.num_kept();

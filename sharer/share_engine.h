@@ -32,8 +32,9 @@ class ShareEngine {
  private:
   void Work();
   void Share(std::vector<ShareJob> batch);
-  absl::StatusOr<SharedCache> Encode(const ShareJob& job, const ForwardResult& prefill,
-                                     int64_t row);
+  // Of a codec without a budget; `wanted`: the row's tokens that are asked for.
+  absl::StatusOr<SharedCache> Encode(const ShareJob& job, const ForwardResult& prefill, int64_t row,
+                                     const KvCacheView& wanted);
 
   const LanguageModel& language_model_;
   const ModelFacts facts_;
