@@ -3,8 +3,9 @@
 #
 #   experiments/real_pair/codecs.sh OUT [RECIPE[:PAIR] ...]
 #
-# RECIPE is real_codec, real_mixed, real_selections, real_budgets, real_codebook or real_text, of PAIR qwen (default) or
-# smollm2, or real_fact_codebook, whose pair is `fact` (default: all that have no PAIR). A codebook is OUT/PAIR.codebook; one that is
+# RECIPE is real_codec, real_mixed, real_selections, real_budgets, real_budgets_weighted, real_codebook or real_text, of PAIR
+# qwen (default) or smollm2, or real_fact_codebook, whose pair is `fact` (default: all that have no PAIR). Sensitivities are
+# OUT/sensitivity.json, measured with $DOCUMENTS (of documents.sh) where missing; their id stands in the recipe. A codebook is OUT/PAIR.codebook; one that is
 # missing is first made from the first $CALIBRATION_LIMIT (450) questions of $CALIBRATION (JSONL, of the training splits;
 # with facts for `fact`), with --metric $METRIC (fuser). QC2C_MODELS and QC2C_QUESTIONS name the folders that `qc2c fetch`
 # filled. A run that was stopped continues. `qc2c` and the daemons must be on the PATH (./run build, or bundle/run-on on
@@ -18,7 +19,7 @@ fi
 out=$1
 shift
 recipes=("$@")
-((${#recipes[@]})) || recipes=(real_codec real_mixed real_selections real_budgets real_codebook real_fact_codebook real_text)
+((${#recipes[@]})) || recipes=(real_codec real_mixed real_selections real_budgets real_budgets_weighted real_codebook real_fact_codebook real_text)
 root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/../.." && pwd -P)
 mkdir -p "$out"
 sockets=$(mktemp -d)
@@ -31,8 +32,8 @@ declare -A sharer=([qwen]=Qwen2.5-Coder-1.5B-Instruct [smollm2]=Qwen2.5-Coder-1.
 declare -A format=([qwen]=c2c_mc [smollm2]=c2c_mc [fact]=fact_options)
 device=(--device cuda --dtype bf16)
 
-serve() { # PAIR CODEBOOK HELD: the codebook is empty without one, HELD not if the sharer shall hold the receiver's model
-  local own_receiver=${receiver[$1]} own_sharer=${sharer[$1]} model_held=()
+serve() { # PAIR CODEBOOK NEED: empty, or `receiver` or `sensitivities`, which the sharer shall hold
+  local own_receiver=${receiver[$1]} own_sharer=${sharer[$1]} held=()
   local fuser=$root/data/pairs/$own_receiver+$own_sharer flags=("${device[@]}" --max-batch-size 64 --max-batch-tokens 16384)
   if [[ $2 ]]; then
     [[ -e $2 ]] ||
@@ -41,23 +42,32 @@ serve() { # PAIR CODEBOOK HELD: the codebook is empty without one, HELD not if t
         --limit "${CALIBRATION_LIMIT:-450}" --metric "${METRIC:-fuser}" --out "$2"
     flags+=(--codebook "$2")
   fi
-  [[ -z $3 ]] || model_held=(--receiver "$QC2C_MODELS/$own_receiver" --fuser "$fuser")
+  case $3 in
+    receiver) held=(--receiver "$QC2C_MODELS/$own_receiver" --fuser "$fuser") ;;
+    sensitivities)
+      [[ -e $out/sensitivity.json ]] ||
+        qc2c sensitivity --sharer "$QC2C_MODELS/$own_sharer" --receiver "$QC2C_MODELS/$own_receiver" --fuser "$fuser" \
+          --documents "${DOCUMENTS:?training documents}" "${device[@]}" --limit 64 --out "$out/sensitivity.json"
+      held=(--sensitivity "$out/sensitivity.json")
+      ;;
+  esac
   stop_daemons
   start_daemon qc2c-sharer "$out/sharer.log" --model "$QC2C_MODELS/$own_sharer" --listen "unix:$sockets/sharer" \
-    "${flags[@]}" "${model_held[@]}"
+    "${flags[@]}" "${held[@]}"
   start_daemon qc2c-receiver "$out/receiver.log" --model "$QC2C_MODELS/$own_receiver" --fuser "$fuser" \
     --sharer "unix:$sockets/sharer" --listen "unix:$sockets/receiver" "${flags[@]}"
 }
 
 served=
 for wanted in "${recipes[@]}"; do
-  recipe=${wanted%%:*} pair=qwen codebook='' held=''
+  recipe=${wanted%%:*} pair=qwen codebook='' need=''
   [[ $recipe == real_fact_codebook ]] && pair=fact
   [[ $wanted == *:* ]] && pair=${wanted#*:}
   [[ $recipe == *_codebook ]] && codebook=$out/$pair.codebook
-  [[ $recipe == real_selections ]] && held=yes # for projected_norm and residual_norm
-  [[ $pair:$codebook:$held == "$served" ]] || serve "$pair" "$codebook" "$held"
-  served=$pair:$codebook:$held
+  [[ $recipe == real_selections ]] && need=receiver # for projected_norm and residual_norm
+  [[ $recipe == real_budgets_weighted ]] && need=sensitivities
+  [[ $pair:$codebook:$need == "$served" ]] || serve "$pair" "$codebook" "$need"
+  served=$pair:$codebook:$need
   qc2c eval --receiver "unix:$sockets/receiver" --recipe "$root/experiments/recipes/$recipe.yaml" \
     --out "$out/${wanted/:/_}"
 done

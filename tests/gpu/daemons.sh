@@ -5,8 +5,8 @@
 #
 #   bundle/run-on tests/gpu/daemons.sh OUT [LIMIT]
 #
-# The first LIMIT (1088) held-out questions are asked. QC2C_PYTHON is set by run-on. Exits with 1 if an answer or a count
-# differs.
+# The first LIMIT (1088) held-out questions are asked. QC2C_PYTHON is set by run-on. Exits with 1 if an answer differs, or a
+# count of a codec without entropy coding.
 set -euo pipefail
 
 if (($# < 1)); then
@@ -52,7 +52,10 @@ for case in "${cases[@]}"; do
   for device in cpu cuda; do ask "$device" "${words[@]}"; done
   for codec in "${words[@]:3}"; do
     echo "${words[0]} $codec:"
-    "$QC2C_PYTHON" "$root/tests/gpu/compare_predictions.py" "$out"/{cpu,cuda}/"${words[0]}/$codec" || status=1
+    # The models' last bits differ, and so may a code next to a tie: it has no weight in plain frames, but a length in these.
+    flags=()
+    [[ $codec == *entropy=* ]] && flags=(--any-bytes)
+    "$QC2C_PYTHON" "$root/tests/gpu/compare_predictions.py" "${flags[@]}" "$out"/{cpu,cuda}/"${words[0]}/$codec" || status=1
   done
 done
 exit "$status"
