@@ -6,8 +6,8 @@ on the same machine profits too. CUDA sources are left out: this clang-tidy cann
 headers.
 
 Most of the time goes into reading the headers of libtorch, gRPC and GoogleTest, so sources with the same flags are
-checked together, as one that includes them all. If anything is found there, each is checked by itself, and only
-what is found then counts.
+checked together, as one that includes them all. If anything is found there the halves are checked, and so on: only what
+is found in a source by itself counts.
 """
 
 import argparse
@@ -31,8 +31,8 @@ GROUP_SIZE = 12
 # What must differ between sources that are checked together: names that start a line, of functions, variables
 # and types, and tests. Taking too many for one only makes groups smaller.
 TEST_NAME = re.compile(r"^[A-Z_]*(?:TEST|TEST_F|TEST_P|SUITE_P|BENCHMARK)\((\w+)(?:,\s*(\w+))?")
-TYPE_NAME = re.compile(r"^(?:class|struct|enum class|enum)\s+(\w+)")
-OTHER_NAME = re.compile(r"^(?!namespace|using|static_assert)[A-Za-z_][^({=;\[]*?([\w:]+)\s*[({=;\[]")
+TYPE_NAME = re.compile(r"^(?:class|struct|enum class|enum|using)\s+(\w+)")
+OTHER_NAME = re.compile(r"^(?!namespace|static_assert)[A-Za-z_][^({=;\[]*?([\w:]+)\s*[({=;\[]")
 KEEP_SECONDS = 60 * 24 * 3600
 
 
@@ -97,24 +97,41 @@ def file_digest(path: str) -> str:
     return hashlib.sha256(pathlib.Path(path).read_bytes()).hexdigest()
 
 
-def own_names(source: Source) -> set[str]:
-    names = set()
-    for line in source.path.read_text(encoding="utf-8").splitlines():
+@functools.cache
+def names_in(path: str) -> dict[str, str]:
+    """The names that a file declares, with the line if that says all there is to say (an alias)."""
+    names = {}
+    for line in pathlib.Path(path).read_text(encoding="utf-8").splitlines():
         if match := TEST_NAME.match(line):
-            names.add("_".join(filter(None, match.groups())))
+            names["_".join(filter(None, match.groups()))] = path
         elif match := TYPE_NAME.match(line) or OTHER_NAME.match(line):
-            names.add(match[1])
+            names[match[1]] = line if line.startswith("using") else path
     return names
 
 
-def groups_of(sources: list[Source]) -> list[list[Source]]:
-    """Sources of the same flags and with names of their own, neighbours together."""
-    open_groups: dict[tuple[str, ...], list[tuple[list[Source], set[str]]]] = {}
+def names_of(source: Source, root: pathlib.Path) -> dict[str, str]:
+    """Those of the source and of the project's headers behind it."""
+    names = {}
+    for path in source.includes:
+        if pathlib.Path(path).is_relative_to(root) and "/build" not in path:
+            names |= names_in(path)
+    return names
+
+
+def go_together(names: dict[str, str], others: dict[str, str]) -> bool:
+    if len(names) > len(others):
+        names, others = others, names
+    return all(others.get(name, place) == place for name, place in names.items())
+
+
+def groups_of(sources: list[Source], root: pathlib.Path) -> list[list[Source]]:
+    """Sources of the same flags in which no name means two things, neighbours together."""
+    open_groups: dict[tuple[str, ...], list[tuple[list[Source], dict[str, str]]]] = {}
     for source in sorted(sources, key=lambda source: source.path):
-        names = own_names(source)
+        names = names_of(source, root)
         groups = open_groups.setdefault(source.arguments, [])
         for group, taken in groups:
-            if len(group) < GROUP_SIZE and not taken & names:
+            if len(group) < GROUP_SIZE and go_together(names, taken):
                 group.append(source)
                 taken |= names
                 break
@@ -176,17 +193,21 @@ class Checker:
 
     def check(self, group: list[Source]) -> list[str]:
         """What was found in each source: an empty text if it passed."""
-        together = len(group) > 1 and self.pass_together(group)
-        findings = []
-        for source in group:
-            found = ""
-            if not together:
-                done = self.run(source.path, source.arguments)
-                found = (done.stdout or done.stderr) if done.returncode else ""
-            if not found:
-                (self.cache / self.key(source)).touch()
-            findings.append(found)
-        return findings
+        if len(group) > 1:
+            if self.pass_together(group):
+                for source in group:
+                    self.record(source)
+                return [""] * len(group)
+            middle = len(group) // 2
+            return self.check(group[:middle]) + self.check(group[middle:])
+        done = self.run(group[0].path, group[0].arguments)
+        if done.returncode == 0:
+            self.record(group[0])
+            return [""]
+        return [done.stdout or done.stderr]
+
+    def record(self, source: Source) -> None:
+        (self.cache / self.key(source)).touch()
 
 
 def forget_old_records(cache: pathlib.Path) -> None:
@@ -200,7 +221,7 @@ def check_all(checker: Checker, sources: list[Source], jobs: int) -> int:
     next_report = time.monotonic() + PROGRESS_SECONDS
     # The slow ones (libtorch, gRPC) first, so that the last minute keeps every core busy.
     groups = sorted(
-        groups_of(sources),
+        groups_of(sources, checker.root),
         key=lambda group: (
             -sum(os.path.getsize(path) for source in group for path in source.includes)
         ),
