@@ -49,7 +49,8 @@ struct ScaleSink {
 
   // Stores the two levels of row `row`, whose groups have these raw scales.
   void StoreLevels(size_t row, std::span<const float> raw) {
-    const float most = *std::ranges::max_element(raw);
+    float most = 0.0f;
+    for (const float scale : raw) most = std::max(most, scale);
     float top = Fp16ToFp32(Fp32ToFp16(most * kRowMargin));
     if (top < MinNormalScale(ScaleType::kTwoLevel)) top = 0.0f;
     if (!std::isfinite(top)) {
