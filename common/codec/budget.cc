@@ -172,9 +172,20 @@ class Planner {
     return bytes;
   }
 
-  double Distortion(size_t i, size_t chosen, const std::vector<uint32_t>& positions) const {
-    const double error = chosen == 0 ? table_.NotSent(i) : table_.Sent(i, chosen - 1, positions);
-    return weights_.Of(table_.tensors()[i]) * error;
+  // `positions`: of Positions. Where scales depend on which tokens are sent the table quantizes
+  // anew each time it is asked.
+  double Distortion(size_t i, size_t chosen, const std::vector<uint32_t>& positions) {
+    const size_t num_choices = table_.precisions().size() + 1;
+    std::vector<double>& known = distortions_[static_cast<uint32_t>(positions.size())];
+    if (known.empty()) {
+      known.assign(table_.tensors().size() * num_choices, std::numeric_limits<double>::quiet_NaN());
+    }
+    double& distortion = known[i * num_choices + chosen];
+    if (std::isnan(distortion)) {
+      const double error = chosen == 0 ? table_.NotSent(i) : table_.Sent(i, chosen - 1, positions);
+      distortion = weights_.Of(table_.tensors()[i]) * error;
+    }
+    return distortion;
   }
 
   // The most tokens that fit if every tensor has precision p; 0 if not even one does.
@@ -269,6 +280,8 @@ class Planner {
   const DistortionTable& table_;
   const uint32_t num_tokens_;
   std::map<uint32_t, std::vector<uint32_t>> positions_;  // by number
+  // By number of tokens, of each tensor and choice; NaN until it is asked for.
+  std::map<uint32_t, std::vector<double>> distortions_;
   std::optional<BudgetPlan> best_;
 };
 
