@@ -12,6 +12,7 @@
 #include "experiments/prompt_format.h"
 #include "experiments/question_request.h"
 #include "experiments/receiver_flags.h"
+#include "experiments/reply_fields.h"
 #include "experiments/stop_signal.h"
 
 namespace qc2c {
@@ -35,30 +36,13 @@ struct AskFlags {
   std::string text;
 };
 
-struct Stage {
-  const char* name;
-  uint64_t microseconds;
-};
-
-std::vector<Stage> StagesOf(const v1::StageTimes& times) {
-  return {{"queue", times.queue_us()},
-          {"tokenize", times.tokenize_us()},
-          {"sharer_prefill", times.sharer_prefill_us()},
-          {"encode", times.encode_us()},
-          {"transfer", times.transfer_us()},
-          {"decode_cache", times.decode_cache_us()},
-          {"receiver_prefill", times.receiver_prefill_us()},
-          {"fuse", times.fuse_us()},
-          {"generate", times.generate_us()}};
-}
-
 // Of flags that made a request already.
 v1::Mode ModeOf(const AskFlags& flags) { return ModeFromName(flags.mode).value(); }
 
 Json ToJson(const AskFlags& flags, const v1::AnswerReply& reply) {
   const v1::ByteCounts& bytes = reply.bytes();
   Json stages;
-  for (const Stage& stage : StagesOf(reply.times())) {
+  for (const StageTime& stage : StagesOf(reply.times())) {
     stages[stage.name] = static_cast<double>(stage.microseconds) / 1000;
   }
   Json json = {{"text", reply.text()},
@@ -71,15 +55,7 @@ Json ToJson(const AskFlags& flags, const v1::AnswerReply& reply) {
                {"kept_tokens", reply.num_kept_tokens()},
                {"gen_tokens", reply.num_generated_tokens()},
                {"bytes_tx", bytes.tx()},
-               {"bytes",
-                {{"payload", bytes.payload()},
-                 {"scales", bytes.scales()},
-                 {"indices", bytes.indices()},
-                 {"header", bytes.header()},
-                 {"grpc", bytes.grpc()},
-                 {"formula", bytes.formula()},
-                 {"raw", bytes.raw()},
-                 {"messages", bytes.messages()}}},
+               {"bytes", BytesToJson(bytes)},
                {"latency_ms", static_cast<double>(reply.times().total_us()) / 1000},
                {"stages_ms", stages}};
   if (reply.from_sharers_size() < 2) return json;
@@ -119,7 +95,7 @@ void PrintBreakdown(const AskFlags& flags, const v1::AnswerReply& reply) {
     absl::StrAppend(&text, "; uncompressed ", bytes.raw(), ", formula ", bytes.formula());
   }
   std::vector<std::string> stages;
-  for (const Stage& stage : StagesOf(reply.times())) {
+  for (const StageTime& stage : StagesOf(reply.times())) {
     if (stage.microseconds == 0) continue;
     stages.push_back(
         absl::StrFormat("%s %.2f", stage.name, static_cast<double>(stage.microseconds) / 1000));

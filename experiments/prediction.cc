@@ -7,28 +7,17 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/files.h"
 #include "common/base/status_macros.h"
+#include "experiments/reply_fields.h"
 
 namespace qc2c {
 namespace {
 
 using Json = nlohmann::ordered_json;
 
-Json BytesToJson(const v1::ByteCounts& bytes) {
-  return {{"payload", bytes.payload()}, {"scales", bytes.scales()},    {"indices", bytes.indices()},
-          {"header", bytes.header()},   {"grpc", bytes.grpc()},        {"formula", bytes.formula()},
-          {"raw", bytes.raw()},         {"messages", bytes.messages()}};
-}
-
 Json TimesToJson(const v1::StageTimes& times) {
-  return {{"queue", times.queue_us()},
-          {"tokenize", times.tokenize_us()},
-          {"sharer_prefill", times.sharer_prefill_us()},
-          {"encode", times.encode_us()},
-          {"transfer", times.transfer_us()},
-          {"decode_cache", times.decode_cache_us()},
-          {"receiver_prefill", times.receiver_prefill_us()},
-          {"fuse", times.fuse_us()},
-          {"generate", times.generate_us()}};
+  Json json;
+  for (const StageTime& stage : StagesOf(times)) json[stage.name] = stage.microseconds;
+  return json;
 }
 
 // Takes fields out of an object; the first that is missing or of another type is remembered.
