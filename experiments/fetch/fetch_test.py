@@ -19,6 +19,7 @@ from tiny_gguf import random_model, write_gguf
 from tiny_wheel import write_wheel
 
 FETCH = Path(__file__).parent / "fetch.py"
+FOLDERS = ("QC2C_MODELS", "QC2C_QUESTIONS")  # of the user: not those of a test
 NO_HUB = "http://127.0.0.1:9"  # nothing listens there
 HUB_FILES = {
     "config.json": b"{}",
@@ -65,7 +66,8 @@ class Command:
     def run(self, *arguments: str, hub: str = NO_HUB) -> subprocess.CompletedProcess:
         models = {} if self.questions else {"tiny": self.model}
         self.registry.write_text(yaml.safe_dump({"models": models, "questions": self.questions}))
-        environment = os.environ | {
+        environment = {name: value for name, value in os.environ.items() if name not in FOLDERS}
+        environment |= {
             "QC2C_CACHE": str(self.folder / "cache"),
             "HF_HOME": str(self.folder / "hf"),
             "HF_ENDPOINT": hub,
