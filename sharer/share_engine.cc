@@ -86,26 +86,22 @@ struct BudgetedRow {
   ShareJob* job;
   int64_t row;
   WantedCache wanted;
-  KvCacheView on_host = {};
-  HostCache copy = {};    // what it points into, of a cache in GPU memory
-  absl::Status status{};  // of the copy, then of the search
-  uint64_t copy_us = 0, search_us = 0;
+  HostCache on_host = {};  // without planes of its own where the cache is on the CPU already
+  absl::Status status{};   // of the copy, then of the search
+  uint64_t spent_us = 0;   // on both
 };
 
 BudgetedRow BudgetedRowOf(ShareJob& job, const KvCache& cache, int64_t row,
                           const KvLayout& layout) {
   const Clock::time_point start = Clock::now();
   BudgetedRow budgeted{.job = &job, .row = row, .wanted = WantedOf(job, cache, row, layout)};
-  budgeted.on_host = budgeted.wanted.view;
-  if (budgeted.on_host.device == DeviceType::kCuda) {
-    absl::StatusOr<HostCache> copy = CopyToHost(budgeted.on_host);
+  budgeted.on_host.view = budgeted.wanted.view;
+  if (budgeted.wanted.view.device == DeviceType::kCuda) {
+    absl::StatusOr<HostCache> copy = CopyToHost(budgeted.wanted.view);
     budgeted.status = copy.status();
-    if (copy.ok()) {
-      budgeted.copy = *std::move(copy);
-      budgeted.on_host = budgeted.copy.view;
-    }
+    if (copy.ok()) budgeted.on_host = *std::move(copy);
   }
-  budgeted.copy_us = MicrosecondsSince(start);
+  budgeted.spent_us = MicrosecondsSince(start);
   return budgeted;
 }
 
@@ -230,8 +226,9 @@ void ShareEngine::Share(std::vector<ShareJob> batch) {
     } else if (job.codec.budget_bytes != 0) {
       budgeted.push_back(BudgetedRowOf(job, prefill->cache, row, layout));
     } else {
+      const Clock::time_point wanted_start = Clock::now();
       const WantedCache wanted = WantedOf(job, prefill->cache, row, layout);
-      finish(job, Encode(job, *prefill, row, wanted.view));
+      finish(job, Encode(job, *prefill, row, wanted.view, MicrosecondsSince(wanted_start)));
     }
   }
   ForEachInParallel(calibrated.size(),
@@ -239,23 +236,21 @@ void ShareEngine::Share(std::vector<ShareJob> batch) {
   ForEachInParallel(budgeted.size(), [&](size_t i) {
     BudgetedRow& row = budgeted[i];
     const Clock::time_point search_start = Clock::now();
-    if (row.status.ok()) row.status = Search(*row.job, row.on_host);
-    row.search_us = MicrosecondsSince(search_start);
+    if (row.status.ok()) row.status = Search(*row.job, row.on_host.view);
+    row.spent_us += MicrosecondsSince(search_start);
   });
   for (BudgetedRow& row : budgeted) {
-    absl::StatusOr<SharedCache> shared = row.status.ok()
-                                             ? Encode(*row.job, *prefill, row.row, row.wanted.view)
-                                             : absl::StatusOr<SharedCache>(row.status);
-    if (shared.ok()) {
-      v1::StageTimes& times = shared->times;
-      times.set_encode_us(times.encode_us() + row.copy_us + row.search_us);
+    if (row.status.ok()) {
+      finish(*row.job, Encode(*row.job, *prefill, row.row, row.wanted.view, row.spent_us));
+    } else {
+      finish(*row.job, row.status);
     }
-    finish(*row.job, std::move(shared));
   }
 }
 
 absl::StatusOr<SharedCache> ShareEngine::Encode(const ShareJob& job, const ForwardResult& prefill,
-                                                int64_t row, const KvCacheView& wanted) {
+                                                int64_t row, const KvCacheView& wanted,
+                                                uint64_t spent_us) {
   const Clock::time_point start = Clock::now();
   SharedCache shared;
   const std::vector<uint32_t> positions = job.WantedPositions();
@@ -267,7 +262,7 @@ absl::StatusOr<SharedCache> ShareEngine::Encode(const ShareJob& job, const Forwa
   frame.model_fingerprint = language_model_.model.fingerprint();
   ASSIGN_OR_RETURN(shared.messages, WriteFrame(frame, job.chunk_bytes));
   shared.num_kept = frame.num_kept();
-  shared.times.set_encode_us(MicrosecondsSince(start));
+  shared.times.set_encode_us(spent_us + MicrosecondsSince(start));
   return shared;
 }
 

@@ -32,9 +32,10 @@ class ShareEngine {
  private:
   void Work();
   void Share(std::vector<ShareJob> batch);
-  // Of a codec without a budget; `wanted`: the row's tokens that are asked for.
+  // Of a codec without a budget. `wanted`: the row's tokens that are asked for; `spent_us`: on
+  // having them, and on finding the codec, which is encoding's time too.
   absl::StatusOr<SharedCache> Encode(const ShareJob& job, const ForwardResult& prefill, int64_t row,
-                                     const KvCacheView& wanted);
+                                     const KvCacheView& wanted, uint64_t spent_us);
 
   const LanguageModel& language_model_;
   const ModelFacts facts_;

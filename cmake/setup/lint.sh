@@ -19,7 +19,7 @@ rust_lint() {
     say "no cargo fmt here: the Rust formatting is not checked"
   fi
   if cargo clippy --version >/dev/null 2>&1; then
-    CARGO_TARGET_DIR=$BUILD_DIR/clippy cargo clippy --quiet --locked --all-targets \
+    CARGO_TARGET_DIR=$QC2C_CACHE/cargo cargo clippy --quiet --locked --all-targets \
       --manifest-path "$crate/Cargo.toml" -- -D warnings
   else
     say "no cargo clippy here: the Rust code is not linted"

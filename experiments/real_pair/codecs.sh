@@ -3,13 +3,15 @@
 #
 #   experiments/real_pair/codecs.sh OUT [RECIPE[:PAIR] ...]
 #
-# RECIPE is real_codec, real_mixed, real_selections, real_budgets, real_budgets_weighted, real_codebook or real_text, of PAIR
-# qwen (default) or smollm2, or real_fact_codebook, whose pair is `fact` (default: all that have no PAIR). Sensitivities are
-# OUT/sensitivity.json, measured with $DOCUMENTS (of documents.sh) where missing; their id stands in the recipe. A codebook is OUT/PAIR.codebook; one that is
-# missing is first made from the first $CALIBRATION_LIMIT (450) questions of $CALIBRATION (JSONL, of the training splits;
-# with facts for `fact`), with --metric $METRIC (fuser). QC2C_MODELS and QC2C_QUESTIONS name the folders that `qc2c fetch`
-# filled. A run that was stopped continues. `qc2c` and the daemons must be on the PATH (./run build, or bundle/run-on on
-# another machine).
+# RECIPE is real_codec, real_mixed, real_selections, real_budgets, real_budgets_weighted, real_codebook or real_text, of
+# PAIR qwen (default) or smollm2, or real_fact_codebook, whose pair is `fact` (default: all that have no PAIR).
+#
+# A codebook is OUT/PAIR.codebook; one that is missing is first made from the first $CALIBRATION_LIMIT (450) questions of
+# $CALIBRATION (JSONL, of the training splits; with facts for `fact`), with --metric $METRIC (fuser). Sensitivities are
+# OUT/sensitivity.json, measured with $DOCUMENTS (of documents.sh) where missing; their id stands in the recipe.
+#
+# QC2C_MODELS and QC2C_QUESTIONS name the folders that `qc2c fetch` filled. A run that was stopped continues. `qc2c` and
+# the daemons must be on the PATH (./run build, or bundle/run-on on another machine).
 set -euo pipefail
 
 if (($# == 0)); then
@@ -19,7 +21,8 @@ fi
 out=$1
 shift
 recipes=("$@")
-((${#recipes[@]})) || recipes=(real_codec real_mixed real_selections real_budgets real_budgets_weighted real_codebook real_fact_codebook real_text)
+((${#recipes[@]})) || recipes=(real_codec real_mixed real_selections real_budgets real_budgets_weighted real_codebook
+  real_fact_codebook real_text)
 root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/../.." && pwd -P)
 mkdir -p "$out"
 sockets=$(mktemp -d)

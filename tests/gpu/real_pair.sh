@@ -5,13 +5,13 @@
 #   bundle/run-on tests/gpu/real_pair.sh OUT RECEIVER SHARER FUSER QUESTIONS [LIMIT]
 #
 # RECEIVER, SHARER and FUSER are folders, QUESTIONS a JSONL file of lettered questions of which the first LIMIT (64) are
-# asked; RECEIVER_FLAGS are more flags of the receiver (--alignment first). QC2C_PYTHON is set by run-on. Exits with 1 if
-# an answer or a count differs. The CPU takes minutes: with DEVICES=cpu
-# and DEVICES=cuda the two halves run apart, on two machines; the one that finds the other's OUT/cpu and OUT/cuda compares.
+# asked; RECEIVER_FLAGS are more flags of the receiver (--alignment first). QC2C_PYTHON is set by run-on. The CPU takes
+# minutes: with DEVICES=cpu and DEVICES=cuda the two halves run apart, on two machines, and the one that finds the other's
+# OUT/cpu and OUT/cuda compares. Exits with 1 if an answer or a count differs.
 set -euo pipefail
 
 if (($# < 5)); then
-  sed -n '2,11s/^# \{0,1\}//p' "$0" >&2
+  sed -n '2,10s/^# \{0,1\}//p' "$0" >&2
   exit 64
 fi
 out=$1 receiver=$2 sharer=$3 fuser=$4 questions=$5 limit=${6:-64}

@@ -109,12 +109,12 @@ def names_in(path: str) -> dict[str, str]:
     return names
 
 
-def names_of(source: Source, root: pathlib.Path) -> dict[str, str]:
+def names_of(source: Source, root: pathlib.Path, build: pathlib.Path) -> dict[str, str]:
     """Those of the source and of the project's headers behind it."""
     names = {}
-    for path in source.includes:
-        if pathlib.Path(path).is_relative_to(root) and "/build" not in path:
-            names |= names_in(path)
+    for path in map(pathlib.Path, source.includes):
+        if path.is_relative_to(root) and build not in path.parents:
+            names |= names_in(str(path))
     return names
 
 
@@ -124,11 +124,11 @@ def go_together(names: dict[str, str], others: dict[str, str]) -> bool:
     return all(others.get(name, place) == place for name, place in names.items())
 
 
-def groups_of(sources: list[Source], root: pathlib.Path) -> list[list[Source]]:
+def groups_of(sources: list[Source], root: pathlib.Path, build: pathlib.Path) -> list[list[Source]]:
     """Sources of the same flags in which no name means two things, neighbours together."""
     open_groups: dict[tuple[str, ...], list[tuple[list[Source], dict[str, str]]]] = {}
     for source in sorted(sources, key=lambda source: source.path):
-        names = names_of(source, root)
+        names = names_of(source, root, build)
         groups = open_groups.setdefault(source.arguments, [])
         for group, taken in groups:
             if len(group) < GROUP_SIZE and go_together(names, taken):
@@ -143,6 +143,7 @@ def groups_of(sources: list[Source], root: pathlib.Path) -> list[list[Source]]:
 class Checker:
     def __init__(self, options: argparse.Namespace) -> None:
         self.root: pathlib.Path = options.root
+        self.build: pathlib.Path = options.build
         self.tidy: pathlib.Path = options.tidy
         self.cache: pathlib.Path = options.cache
         self.config = self.root / ".clang-tidy"
@@ -221,7 +222,7 @@ def check_all(checker: Checker, sources: list[Source], jobs: int) -> int:
     next_report = time.monotonic() + PROGRESS_SECONDS
     # The slow ones (libtorch, gRPC) first, so that the last minute keeps every core busy.
     groups = sorted(
-        groups_of(sources, checker.root),
+        groups_of(sources, checker.root, checker.build),
         key=lambda group: (
             -sum(os.path.getsize(path) for source in group for path in source.includes)
         ),
