@@ -17,6 +17,25 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL GNU)
 endif()
 include(precompiled_headers)
 
+# A few sources of a target are compiled as one: what they take from headers (templates above all) is compiled
+# once for all of them. Names of a target's sources must therefore differ, in unnamed namespaces too. A source
+# that is edited often compiles sooner without.
+option(QC2C_UNITY "Compile a few sources of a target together" ON)
+set(QC2C_UNITY_SIZE 4)
+
+function(qc2c_unity target)
+  set_target_properties(${target} PROPERTIES UNITY_BUILD ${QC2C_UNITY}
+                                             UNITY_BUILD_BATCH_SIZE ${QC2C_UNITY_SIZE})
+  if(QC2C_UNITY)  # GCC takes unnamed namespaces of included sources for those of headers
+    target_compile_options(${target} PRIVATE $<$<COMPILE_LANG_AND_ID:CXX,GNU>:-Wno-subobject-linkage>)
+  endif()
+  get_target_property(sources ${target} SOURCES)
+  list(FILTER sources INCLUDE REGEX "\\.cu$")
+  if(sources)
+    set_source_files_properties(${sources} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
+  endif()
+endfunction()
+
 function(qc2c_warnings target)
   target_compile_options(${target} PRIVATE
     $<$<COMPILE_LANGUAGE:CXX>:-Wall> $<$<COMPILE_LANGUAGE:CXX>:-Wextra>
@@ -34,6 +53,7 @@ function(qc2c_library name)
     target_link_libraries(qc2c_${name} PUBLIC ${ARG_PUBLIC} PRIVATE ${ARG_PRIVATE})
     target_compile_definitions(qc2c_${name} PRIVATE $<$<BOOL:${QC2C_ENABLE_CUDA}>:QC2C_ENABLE_CUDA>)
     qc2c_warnings(qc2c_${name})
+    qc2c_unity(qc2c_${name})
     qc2c_precompile(qc2c_${name} library)
   else()
     add_library(qc2c_${name} INTERFACE)
@@ -48,6 +68,7 @@ function(qc2c_program name)
   add_executable(${name} ${ARG_SRCS})
   target_link_libraries(${name} PRIVATE ${ARG_DEPS})
   qc2c_warnings(${name})
+  qc2c_unity(${name})
 endfunction()
 
 function(qc2c_test name)

@@ -20,7 +20,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr absl::Duration kPatience = absl::Seconds(5);
+constexpr absl::Duration kDescribePatience = absl::Seconds(5);
 constexpr absl::Duration kRetryFor = absl::Seconds(5);
 
 struct AskFlags {
@@ -140,7 +140,7 @@ absl::StatusOr<v1::AnswerRequest> RequestOf(const AskFlags& flags) {
 absl::Status Ask(const AskFlags& flags) {
   ASSIGN_OR_RETURN(const v1::AnswerRequest request, RequestOf(flags));
   ASSIGN_OR_RETURN(const auto client, flags.receiver.Connect());
-  RETURN_IF_ERROR(client->Describe(kPatience).status());
+  RETURN_IF_ERROR(client->Describe(kDescribePatience).status());
   v1::AnswerReply answer;
   size_t num_printed = 0;
   AskOptions options;

@@ -16,7 +16,7 @@
 namespace qc2c {
 namespace {
 
-constexpr absl::Duration kLookAgain = absl::Milliseconds(20);
+constexpr absl::Duration kPollEvery = absl::Milliseconds(20);
 constexpr absl::Duration kGrace = absl::Seconds(5);
 
 // In the child, after fork: only calls that are safe there. Reports errno through `report` and
@@ -88,7 +88,7 @@ absl::StatusOr<int> ChildProcess::Wait(const std::function<bool()>& stopped) {
       Stop(kGrace);
       return absl::CancelledError("stopped");
     }
-    absl::SleepFor(kLookAgain);
+    absl::SleepFor(kPollEvery);
   }
   return *status_;
 }
@@ -98,7 +98,7 @@ int ChildProcess::Stop(absl::Duration grace) {
   const absl::Time patience_ends = absl::Now() + grace;
   while (!Poll()) {
     if (absl::Now() >= patience_ends) kill(pid_, SIGKILL);
-    absl::SleepFor(kLookAgain);
+    absl::SleepFor(kPollEvery);
   }
   return *status_;
 }

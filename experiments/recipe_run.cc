@@ -13,7 +13,7 @@
 namespace qc2c {
 namespace {
 
-constexpr absl::Duration kPatience = absl::Seconds(10);
+constexpr absl::Duration kCardPatience = absl::Seconds(10);
 
 }  // namespace
 
@@ -21,7 +21,7 @@ absl::StatusOr<RunOutcome> RunRecipeInFolder(const Recipe& recipe, ReceiverClien
                                              const RecipeRun& run) {
   ASSIGN_OR_RETURN(const RunFolder folder, RunFolder::Open(run.folder, recipe.Resolved()));
   RETURN_IF_ERROR(folder.LogCommand(run.command_line));
-  ASSIGN_OR_RETURN(const v1::ReceiverCard card, client.Describe(kPatience));
+  ASSIGN_OR_RETURN(const v1::ReceiverCard card, client.Describe(kCardPatience));
   RETURN_IF_ERROR(folder.WriteManifestOnce("models", ModelManifest(card)));
   RETURN_IF_ERROR(folder.WriteManifest("code", CodeManifest()));
   RETURN_IF_ERROR(folder.WriteManifest("machine", MachineManifest()));

@@ -74,8 +74,11 @@ void AnswerBatch::PlaceCache(AnswerState& question, CacheShare& share, int64_t r
   } else if (share.frame) {
     status = builder.SetRow(row, *share.frame, slots, share.context());
   }
-  if (!status.ok() && question.open()) Fail(question, share.sharer.Named(status));
   AddDecodeTime(share, start);
+  if (!status.ok()) {
+    share.source = CacheShare::Source::kNone;
+    GoesOnWithout(question, share.sharer.Named(status));
+  }
   parts_.metrics.ObserveStage(Stage::kDecodeCache, share.got.times().decode_cache_us());
 }
 

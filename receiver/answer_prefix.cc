@@ -21,17 +21,22 @@ void AnswerBatch::RunPrefixed() {
 }
 
 void AnswerBatch::PlacePrefixes() {
-  std::vector<int64_t> lengths;  // pruned tokens keep their positions
-  for (const AnswerState* question : rows_) {
-    const size_t length = question->has_cache() ? question->shares.front().reading.slots.size() : 0;
-    lengths.push_back(static_cast<int64_t>(length));
-  }
-  if (std::ranges::none_of(lengths, [](int64_t length) { return length > 0; })) return;
+  const auto prefix_lengths = [this] {
+    std::vector<int64_t> lengths;  // pruned tokens keep their positions
+    for (const AnswerState* question : rows_) {
+      const size_t length =
+          question->has_cache() ? question->shares.front().reading.slots.size() : 0;
+      lengths.push_back(static_cast<int64_t>(length));
+    }
+    return lengths;
+  };
+  const std::vector<int64_t> came = prefix_lengths();
+  if (std::ranges::none_of(came, [](int64_t length) { return length > 0; })) return;
   const Model& model = parts_.language_model.model;
   // Whichever sharer a row asked has the receiver's model.
   const KvLayerSet& layers = rows_.front()->shares.front().sharer.all_layers();
   SharerCacheBuilder builder(model.config().Layout(), layers, static_cast<int64_t>(rows_.size()),
-                             *std::ranges::max_element(lengths), model.options());
+                             *std::ranges::max_element(came), model.options());
   std::vector<CacheShare*> shares;
   for (AnswerState* question : rows_) {
     shares.push_back(question->has_cache() ? &question->shares.front() : nullptr);
@@ -43,7 +48,8 @@ void AnswerBatch::PlacePrefixes() {
   cache_.valid = std::move(placed.selected);
   cache_.positions = at::arange(cache_.valid.size(1), cache_.valid.options().dtype(at::kLong))
                          .expand_as(cache_.valid);
-  cache_.lengths = at::tensor(lengths, at::kLong).to(model.options().device);
+  // A cache that could not be decoded is not there any more.
+  cache_.lengths = at::tensor(prefix_lengths(), at::kLong).to(model.options().device);
   DropEndedRows();
 }
 

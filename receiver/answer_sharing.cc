@@ -112,7 +112,10 @@ void AnswerBatch::StartShares(AnswerState& question) {
   }
   for (CacheShare& share : question.shares) {
     const absl::Status status = StartShare(question.request(), share);
-    if (!status.ok()) return Fail(question, share.sharer.Named(status));
+    if (!status.ok()) {
+      parts_.metrics.rejected_total.With(absl::StatusCodeToString(status.code())).Increment();
+      return Fail(question, share.sharer.Named(status));
+    }
     if (share.codec_fallback.empty()) continue;
     const absl::StatusOr<CodecSpec> asked = CodecFromProto(question.request().codec());
     if (asked.ok()) parts_.metrics.codec_fallbacks_total.With(asked->ToString()).Increment();

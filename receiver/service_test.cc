@@ -21,6 +21,7 @@
 namespace qc2c {
 namespace {
 
+using testing::AllOf;
 using testing::ElementsAre;
 using testing::ElementsAreArray;
 using testing::HasSubstr;
@@ -338,6 +339,7 @@ TEST_F(AllGatesClosedTest, AFusedQuestionIsRefusedBeforeTheSharerIsAsked) {
   EXPECT_EQ(failed.status.code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_THAT(std::string(failed.status.message()), HasSubstr("every gate of the fuser is closed"));
   EXPECT_TRUE(sharer->shares().empty());
+  EXPECT_EQ(metrics().rejected_total.With("FAILED_PRECONDITION").Value(), 1);
   EXPECT_TRUE(Ask(MakeQuestion(v1::MODE_RECEIVER)).status.ok());
 }
 
@@ -350,16 +352,31 @@ TEST_F(ReceiverServiceTest, AFusionThatChangedNothingFailsTheQuestion) {
   EXPECT_THAT(std::string(failed.status.message()), HasSubstr("left the receiver's cache"));
 }
 
-TEST_F(ReceiverServiceTest, ACacheOfWhichNothingIsAlignedFailsTheQuestion) {
+// The sharer's one token lies before the question's first: the control's prompt is longer.
+v1::AnswerRequest NothingAligned() {
   v1::AnswerRequest request = MakeQuestion(v1::MODE_FUSED, "fp32,select=front,keep_tokens=1");
   request.set_control(v1::CONTROL_WRONG_QUESTION);
-  // Longer than the question, so that its first token lies before the question's first.
   *request.mutable_control_prompt() =
       UserPrompt(absl::StrCat(kQuestion, " ", kQuestion, "\n", kChoices), "Answer:");
-  const Answered failed = Ask(request);
+  return request;
+}
+
+TEST_F(ReceiverServiceTest, ACacheOfWhichNothingIsAlignedFailsTheQuestion) {
+  const Answered failed = Ask(NothingAligned());
   EXPECT_EQ(failed.status.code(), absl::StatusCode::kFailedPrecondition) << failed.status;
   EXPECT_THAT(std::string(failed.status.message()),
               HasSubstr("none of the 1 sent tokens is aligned"));
+}
+
+// As every cache that arrived whole and cannot be placed.
+TEST_F(ReceiverServiceTest, ACacheOfWhichNothingIsAlignedIsDoneWithoutIfTheCallerAllowsThat) {
+  v1::AnswerRequest request = NothingAligned();
+  request.set_fallback(v1::FALLBACK_DEGRADED);
+  const v1::AnswerReply degraded = Answer(request);
+  EXPECT_THAT(degraded.degraded(), AllOf(HasSubstr("FAILED_PRECONDITION"),
+                                         HasSubstr("none of the 1 sent tokens is aligned")));
+  EXPECT_EQ(degraded.text(), Answer(MakeQuestion(v1::MODE_RECEIVER)).text());
+  EXPECT_EQ(metrics().degraded_total.With("FAILED_PRECONDITION").Value(), 1);
 }
 
 TEST_F(ReceiverServiceTest, TheSharersTextReplacesTheHint) {

@@ -18,7 +18,7 @@ namespace {
 using testing::HasSubstr;
 
 const std::string kEmbedded = QC2C_SOURCE_DIR "/data/embedded/";
-const std::vector<int32_t> kIds = {5, 300, 41, 77, 900, 12, 640};
+const std::vector<int32_t> kPromptIds = {5, 300, 41, 77, 900, 12, 640};
 constexpr int kTokens = 7;
 
 HeldReceiver Load() {
@@ -31,7 +31,7 @@ class HeldReceiverTest : public testing::Test {
  protected:
   // Row 1 of two, padded.
   KvCache SharerCaches() {
-    const std::vector<std::vector<int32_t>> rows = {{3, 4, 5, 6, 7, 8, 9, 10, 11}, kIds};
+    const std::vector<std::vector<int32_t>> rows = {{3, 4, 5, 6, 7, 8, 9, 10, 11}, kPromptIds};
     return EmbeddedSharer()
         .model.Forward(TokenBatch::FromSequences(rows, at::kCPU), nullptr)
         ->cache;
@@ -40,7 +40,7 @@ class HeldReceiverTest : public testing::Test {
   // By the definition: the mean over heads of the norm of token t's values in receiver layer l, of
   // the fused cache or of its difference to the receiver's own; summed by sharer layer.
   std::vector<std::vector<double>> Expected(Selection selection) {
-    const TokenBatch ids = TokenBatch::FromSequences({kIds}, at::kCPU);
+    const TokenBatch ids = TokenBatch::FromSequences({kPromptIds}, at::kCPU);
     const KvCache sharer = EmbeddedSharer().model.Forward(ids, nullptr)->cache;
     const KvCache own = held_.model.Forward(ids, nullptr)->cache;
     const KvCache fused =
@@ -69,7 +69,7 @@ class HeldReceiverTest : public testing::Test {
   }
 
   void ExpectScores(Selection selection) {
-    const auto found = held_.Scores(selection, kIds, SharerCaches(), 1);
+    const auto found = held_.Scores(selection, kPromptIds, SharerCaches(), 1);
     ASSERT_TRUE(found.ok()) << found.status();
     const std::vector<std::vector<double>> expected = Expected(selection);
     ASSERT_EQ(found->size(0), static_cast<int64_t>(expected.size()));
@@ -100,7 +100,7 @@ TEST_F(HeldReceiverTest, BehindAClosedGateNothingIsAdded) {
     if (name.find("value_gate_logit") != std::string::npos) at::Tensor(tensor).fill_(-1);
   }
   const at::Tensor residual =
-      held_.Scores(Selection::kResidualNorm, kIds, SharerCaches(), 1).value();
+      held_.Scores(Selection::kResidualNorm, kPromptIds, SharerCaches(), 1).value();
   EXPECT_EQ(residual.abs().max().item<float>(), 0);
   ExpectScores(Selection::kProjectedNorm);
 }

@@ -33,15 +33,30 @@ install_fuzz_compiler() {
 }
 
 configure_fuzz() {
-  configure "$FUZZ_DIR" -DQC2C_FUZZ=ON -DQC2C_PRECOMPILE=OFF -DQC2C_ENABLE_TORCH=OFF -DQC2C_ENABLE_CUDA=OFF \
+  configure "$FUZZ_DIR" -DQC2C_FUZZ=ON -DQC2C_PRECOMPILE=OFF -DQC2C_UNITY=OFF -DQC2C_ENABLE_TORCH=OFF -DQC2C_ENABLE_CUDA=OFF \
     "-DCMAKE_C_COMPILER=${1/clang++/clang}" "-DCMAKE_CXX_COMPILER=$1" \
     "-DPython3_EXECUTABLE=$QC2C_PYTHON" "-DCMAKE_CXX_FLAGS_RELEASE=-O1 -g1"
 }
 
-# fuzz SECONDS: so many in all, a share for each program, from the corpora in tests/fuzz/corpus; what is
-# found new goes to the build folder. Skips, loudly, without a clang.
+# fuzz_one FUZZER SECONDS: from the corpus in tests/fuzz/corpus; what is found new goes to the build folder.
+fuzz_one() {
+  local fuzzer=$1 seconds=$2 found=$FUZZ_DIR/found/$1
+  mkdir -p "$found"
+  if "$FUZZ_DIR/bin/$fuzzer" "-max_total_time=$seconds" -timeout=10 -rss_limit_mb=2048 \
+    -print_final_stats=1 "-artifact_prefix=$found-" "$found" "$QC2C_ROOT/tests/fuzz/corpus/$fuzzer" \
+    >"$found.log" 2>&1; then
+    say "$fuzzer: $(sed -n 's/^stat::number_of_executed_units: *//p' "$found.log") executions, no finding"
+  else
+    tail -n 30 "$found.log" >&2
+    say "$fuzzer: a finding; whole log: $found.log"
+    return 1
+  fi
+}
+
+# fuzz SECONDS: so many in all, a share for each program, as many at a time as there are jobs. Skips, loudly,
+# without a clang.
 fuzz() {
-  local seconds=$1 compiler fuzzer found status=0
+  local seconds=$1 compiler fuzzer running=0 status=0
   if ! compiler=$(fuzz_compiler); then
     install_fuzz_compiler
     if ! compiler=$(fuzz_compiler); then
@@ -52,18 +67,13 @@ fuzz() {
   locked "$FUZZ_DIR" configure_fuzz "$compiler" || return
   locked "$FUZZ_DIR" run_ninja "$FUZZ_DIR" "${FUZZERS[@]}" || return
   for fuzzer in "${FUZZERS[@]}"; do
-    found=$FUZZ_DIR/found/$fuzzer
-    mkdir -p "$found"
-    if "$FUZZ_DIR/bin/$fuzzer" "-max_total_time=$((seconds / ${#FUZZERS[@]}))" -timeout=10 -rss_limit_mb=2048 \
-      -print_final_stats=1 "-artifact_prefix=$found-" "$found" "$QC2C_ROOT/tests/fuzz/corpus/$fuzzer" \
-      >"$found.log" 2>&1; then
-      say "$fuzzer: $(sed -n 's/^stat::number_of_executed_units: *//p' "$found.log") executions, no finding"
-    else
-      tail -n 30 "$found.log" >&2
-      say "$fuzzer: a finding; whole log: $found.log"
-      status=1
+    fuzz_one "$fuzzer" "$((seconds / ${#FUZZERS[@]}))" &
+    if ((++running == QC2C_JOBS)); then
+      wait -n || status=1
+      running=$((running - 1))
     fi
   done
+  for (( ; running > 0; --running)); do wait -n || status=1; done
   return "$status"
 }
 

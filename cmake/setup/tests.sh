@@ -45,7 +45,7 @@ python_tests() {
     fi
   done
   [[ ${#folders[@]} -eq 0 ]] && return
-  (cd "$QC2C_ROOT" && "$QC2C_PYTHON" -m pytest -q -p no:cacheprovider -rs \
+  (cd "$QC2C_ROOT" && "$QC2C_PYTHON" -m pytest -q -p no:cacheprovider -rs -n "$QC2C_JOBS" --dist loadfile \
     "--junitxml=$results/pytest.xml" "${folders[@]}")
 }
 

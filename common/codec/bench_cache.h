@@ -2,6 +2,8 @@
 // short question and at the model's whole context.
 #pragma once
 
+#include <time.h>
+
 #include <algorithm>
 #include <cstdint>
 #include <random>
@@ -62,6 +64,13 @@ inline KvLayerSet BenchLayers() {
   std::vector<int32_t> layers(kBenchLayout.num_layers);
   for (int32_t i = 0; i < kBenchLayout.num_layers; ++i) layers[i] = i;
   return KvLayerSet::Both(layers);
+}
+
+// This thread's CPU time: what other programs do on the machine does not count.
+inline double ThreadSeconds() {
+  timespec now;
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
 }
 
 inline double Median(std::vector<double> values) {

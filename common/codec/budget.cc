@@ -77,14 +77,15 @@ class Planner {
         weights_(weights),
         frame_bytes_(frame_bytes),
         table_(table),
-        num_tokens_(static_cast<uint32_t>(cache.num_tokens)) {}
+        num_tokens_(static_cast<uint32_t>(cache.num_tokens)),
+        max_kept_(codec.NumKept(num_tokens_)) {}
 
   absl::StatusOr<BudgetPlan> Plan() {
     std::set<uint32_t> counts;
     if (codec_.selection == Selection::kAll) {
       counts.insert(num_tokens_);
     } else {
-      double tokens = num_tokens_;
+      double tokens = max_kept_;
       while (tokens >= 1) {
         counts.insert(static_cast<uint32_t>(std::lround(tokens)));
         tokens /= kCountStep;
@@ -112,6 +113,7 @@ class Planner {
     codec.budget_bytes = 0;
     codec.weights = 0;
     codec.keep.reset();
+    codec.keep_tokens_min = 0;
     if (codec.selection != Selection::kAll) codec.keep = Keep(num_kept);
     return codec;
   }
@@ -191,7 +193,7 @@ class Planner {
   // The most tokens that fit if every tensor has precision p; 0 if not even one does.
   absl::StatusOr<uint32_t> TryUniform(size_t p) {
     const Choice choice(table_.tensors().size(), p + 1);
-    uint32_t num_kept = num_tokens_;
+    uint32_t num_kept = max_kept_;
     if (codec_.selection != Selection::kAll) {
       uint32_t low = 0;
       while (low < num_kept) {
@@ -279,6 +281,7 @@ class Planner {
   const FrameBytes& frame_bytes_;
   const DistortionTable& table_;
   const uint32_t num_tokens_;
+  const uint32_t max_kept_;
   std::map<uint32_t, std::vector<uint32_t>> positions_;  // by number
   // By number of tokens, of each tensor and choice; NaN until it is asked for.
   std::map<uint32_t, std::vector<double>> distortions_;
@@ -306,15 +309,20 @@ absl::StatusOr<BudgetPlan> PlanBudget(const KvCacheView& cache, const KvLayerSet
   return Planner(host, layers, codec, weights, frame_bytes, table).Plan();
 }
 
-absl::Status CheckResolved(const CodecSpec& asked, const CodecSpec& resolved) {
+absl::Status CheckResolved(const CodecSpec& asked, const CodecSpec& resolved, uint32_t num_tokens) {
   CodecSpec expected = asked.With(resolved.precision());
   expected.budget_bytes = 0;
   expected.weights = 0;
   expected.schedule = resolved.schedule;
   const bool has_tokens =
       resolved.keep.has_value() && std::holds_alternative<uint32_t>(*resolved.keep);
-  if (asked.selection != Selection::kAll && has_tokens) expected.keep = resolved.keep;
-  if (expected == resolved) return absl::OkStatus();
+  if (asked.selection != Selection::kAll && has_tokens) {
+    expected.keep = resolved.keep;
+    expected.keep_tokens_min = 0;
+  }
+  if (expected == resolved && resolved.NumKept(num_tokens) <= asked.NumKept(num_tokens)) {
+    return absl::OkStatus();
+  }
   return absl::FailedPreconditionError(absl::StrCat(
       "header.codec is ", resolved.ToString(), ": expected one that resolves ", asked.ToString()));
 }

@@ -5,8 +5,9 @@
 // sent. For a number of tokens (taken in the order of the codec's selection) a Lagrangian,
 // distortion + lambda * bytes, is minimised over all alternatives of every tensor at once, lambda
 // found by bisection; what it leaves of the budget is filled greedily. The numbers of tokens that
-// are tried are a geometric series and, for each precision, the most that fit when all tensors have
-// it. So no uniform precision with the same selection in the same bytes is better.
+// are tried are a geometric series, down from the codec's own number if it has one, and, for each
+// precision, the most that fit when all tensors have it. So no uniform precision with the same
+// selection in the same bytes is better.
 #pragma once
 
 #include <cstdint>
@@ -46,8 +47,8 @@ absl::StatusOr<BudgetPlan> PlanBudget(const KvCacheView& cache, const KvLayerSet
                                       const CodecSpec& codec, const TensorWeights& weights,
                                       const FrameBytes& frame_bytes);
 
-// Whether `resolved` is a codec that a request for `asked`, with a budget, may be answered with.
-// FAILED_PRECONDITION naming both if it is not.
-absl::Status CheckResolved(const CodecSpec& asked, const CodecSpec& resolved);
+// Whether `resolved` is a codec that a request for `asked`, with a budget, may be answered with for
+// so many tokens. FAILED_PRECONDITION naming both if it is not.
+absl::Status CheckResolved(const CodecSpec& asked, const CodecSpec& resolved, uint32_t num_tokens);
 
 }  // namespace qc2c

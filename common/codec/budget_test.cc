@@ -121,7 +121,7 @@ TEST_F(BudgetTest, AnyBudgetIsKeptAndNoUniformFrameThatFitsIsBetter) {
       EXPECT_THAT(std::string(plan.status().message()), HasSubstr("budget_bytes is"));
       continue;
     }
-    EXPECT_TRUE(CheckResolved(Spec(text), plan->codec).ok());
+    EXPECT_TRUE(CheckResolved(Spec(text), plan->codec, num_tokens).ok());
     const auto frame = EncodeCache(cache.View(), layers, plan->codec);
     ASSERT_TRUE(frame.ok()) << frame.status();
     EXPECT_LE(TestBytes(*frame).value(), budget);
@@ -178,6 +178,21 @@ TEST_F(BudgetTest, WithoutASelectionAllTokensAreSentOrTheBudgetIsRefused) {
               HasSubstr("one tensor with 6 tokens takes"));
 }
 
+TEST_F(BudgetTest, NoMoreTokensAreSentThanTheCodecSays) {
+  TestCache cache = UnevenCache(20, 2);
+  // What three tokens of every tensor take in bf16, and a little more.
+  const CodecSpec three = Spec("bf16,select=back,keep_tokens=3");
+  const auto frame = EncodeCache(cache.View(), cache.AllLayers(), three);
+  ASSERT_TRUE(frame.ok()) << frame.status();
+  const std::string budget = absl::StrCat("budget_bytes=", TestBytes(*frame).value() + 8);
+  const auto free = Plan(cache, absl::StrCat("bf16,select=back,", budget));
+  ASSERT_TRUE(free.ok()) << free.status();
+  EXPECT_GT(free->codec.NumKept(20), 3u);
+  const auto plan = Plan(cache, absl::StrCat("bf16,select=back,keep_tokens=3,", budget));
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  EXPECT_EQ(plan->codec.NumKept(20), 3u);
+}
+
 TEST_F(BudgetTest, ATensorThatWeighsNothingGetsNothingWhileOthersWant) {
   TestCache cache = UnevenCache(6, 2);
   const auto plan = Plan(cache, "int8,select=all,budget_bytes=500", {.keys = {0, 0, 0, 0}});
@@ -206,8 +221,10 @@ TEST_F(BudgetTest, ACodecWithABudgetIsNoFramesCodec) {
 
 TEST_F(BudgetTest, WhatABudgetExcludesIsRefusedByName) {
   for (const auto& [text, message] : std::vector<std::pair<std::string, std::string>>{
-           {"int8,select=back,keep_tokens=3,budget_bytes=9", "budget_bytes and keep_tokens"},
-           {"int8,select=back,keep_ratio=0.5,budget_bytes=9", "budget_bytes and keep_ratio"},
+           {"int8,select=all,keep_tokens=3,budget_bytes=9", "takes no keep_ratio or keep_tokens"},
+           {"int8,keep_ratio=1.5,budget_bytes=9", "keep_ratio is '1.5'"},
+           {"int8,keep_tokens_min=2,budget_bytes=9",
+            "select is value_norm, which needs keep_ratio"},
            {"int8,keys=0:int4,budget_bytes=9", "budget_bytes and keys and values"},
            {"int8,entropy=rans,budget_bytes=9", "budget_bytes and entropy"},
            {"int8,budget_bytes=0", "budget_bytes is '0'"},
@@ -216,7 +233,9 @@ TEST_F(BudgetTest, WhatABudgetExcludesIsRefusedByName) {
     EXPECT_THAT(std::string(CodecSpec::Parse(text).status().message()), HasSubstr(message));
   }
   for (const char* text : {"int8,budget_bytes=900", "bf16,select=all,budget_bytes=1",
-                           "int4,select=sinks,sinks=2,budget_bytes=7,weights=0123456789abcdef"}) {
+                           "int4,select=sinks,sinks=2,budget_bytes=7,weights=0123456789abcdef",
+                           "int4,select=value_norm,keep_tokens=3,budget_bytes=7",
+                           "int4,select=back,keep_ratio=0.5,keep_tokens_min=2,budget_bytes=7"}) {
     EXPECT_EQ(Spec(text).ToString(), text);
   }
   EXPECT_EQ(Spec("int8,budget_bytes=9").selection, Selection::kValueNorm);
@@ -224,12 +243,20 @@ TEST_F(BudgetTest, WhatABudgetExcludesIsRefusedByName) {
 
 TEST_F(BudgetTest, AResolutionMustHaveTheSelectionThatWasAskedFor) {
   const CodecSpec asked = Spec("int8,select=back,budget_bytes=900");
-  EXPECT_TRUE(CheckResolved(asked, Spec("int4,select=back,keep_tokens=3,keys=0:bf16")).ok());
+  const CodecSpec three = Spec("int4,select=back,keep_tokens=3,keys=0:bf16");
+  EXPECT_TRUE(CheckResolved(asked, three, 10).ok());
   for (const char* other :
        {"int4", "int4,select=front,keep_tokens=3", "int4,select=back,keep_ratio=0.5",
         "int8,select=back,budget_bytes=900"}) {
-    EXPECT_EQ(CheckResolved(asked, Spec(other)).code(), absl::StatusCode::kFailedPrecondition)
+    EXPECT_EQ(CheckResolved(asked, Spec(other), 10).code(), absl::StatusCode::kFailedPrecondition)
         << other;
+  }
+  for (const auto& [most, is_right] : {std::pair("keep_tokens=3", true),
+                                       {"keep_tokens=2", false},
+                                       {"keep_ratio=0.3", true},
+                                       {"keep_ratio=0.2", false}}) {
+    const std::string text = absl::StrCat("int8,select=back,", most, ",budget_bytes=900");
+    EXPECT_EQ(CheckResolved(Spec(text), three, 10).ok(), is_right) << text;
   }
 }
 

@@ -1,7 +1,6 @@
 // EncodeCache and DecodeCache on one CPU core, in bytes of the bf16 cache a second. `of_memcpy` is
 // that rate over memcpy's of the same cache in the same run.
 #include <benchmark/benchmark.h>
-#include <time.h>
 
 #include <cstring>
 #include <map>
@@ -11,13 +10,6 @@
 
 namespace qc2c {
 namespace {
-
-// This thread's CPU time: what other programs do on the machine does not count.
-double ThreadSeconds() {
-  timespec now;
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-  return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
-}
 
 // Median of 11 copies between warm buffers.
 double MemcpySeconds(int64_t num_tokens) {

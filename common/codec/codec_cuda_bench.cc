@@ -18,8 +18,6 @@
 namespace qc2c {
 namespace {
 
-enum class Direction { kEncode, kDecode };
-
 void Kernels(benchmark::State& state, Direction direction, const std::string& codec,
              int64_t num_tokens) {
   const GpuCache cache(num_tokens);

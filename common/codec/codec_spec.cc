@@ -181,10 +181,6 @@ absl::Status ValidateBudget(const CodecSpec& spec) {
         absl::StrCat("codec: budget_bytes and select=", std::string(SelectionName(spec.selection)),
                      " exclude each other"));
   }
-  if (spec.keep.has_value()) {
-    return refuse(std::holds_alternative<float>(*spec.keep) ? "keep_ratio" : "keep_tokens");
-  }
-  if (spec.keep_tokens_min != 0) return refuse("keep_tokens_min");
   if (spec.treatment != TreatmentSpec()) {
     return refuse("rotation, mean, hadamard and zero_point");
   }
@@ -194,8 +190,11 @@ absl::Status ValidateBudget(const CodecSpec& spec) {
 }
 
 absl::Status ValidateKeep(const CodecSpec& spec) {
-  if (spec.budget_bytes != 0) return ValidateBudget(spec);
-  if (spec.weights != 0) {
+  if (spec.budget_bytes != 0) {
+    RETURN_IF_ERROR(ValidateBudget(spec));
+    // A budget finds out how many tokens; a number is the most that it may take.
+    if (!spec.keep.has_value() && spec.keep_tokens_min == 0) return absl::OkStatus();
+  } else if (spec.weights != 0) {
     return Unexpected("weights", absl::StrCat(absl::Hex(spec.weights, absl::kZeroPad16)),
                       "none without budget_bytes");
   }
@@ -279,7 +278,8 @@ absl::Status ValidateEntropy(const CodecSpec& spec) {
 
 void AppendSelection(const CodecSpec& spec, std::string& text) {
   const bool has_budget = spec.budget_bytes != 0;
-  if (has_budget ? spec.selection == Selection::kValueNorm : !spec.keep.has_value()) return;
+  const bool is_default = has_budget ? spec.selection == Selection::kValueNorm : true;
+  if (!spec.keep.has_value() && is_default) return;
   absl::StrAppend(&text, ",select=", std::string(SelectionName(spec.selection)));
   if (spec.selection == Selection::kSinks && spec.sinks != CodecSpec::kDefaultSinks) {
     absl::StrAppend(&text, ",sinks=", spec.sinks);
@@ -291,7 +291,7 @@ void AppendSelection(const CodecSpec& spec, std::string& text) {
   if (spec.pool != 0 && spec.pool != CodecSpec::kDefaultPool) {
     absl::StrAppend(&text, ",pool=", spec.pool);
   }
-  if (has_budget) return;
+  if (!spec.keep.has_value()) return;
   if (spec.index_sets != IndexSets::kOne) {
     absl::StrAppend(&text, ",indices=", std::string(IndexSetsName(spec.index_sets)));
   }

@@ -13,6 +13,8 @@
 
 namespace qc2c {
 
+enum class Direction { kEncode, kDecode };
+
 inline constexpr int kGpuRepetitions = 100;
 
 inline void Check(bool ok, const char* what) {

@@ -46,13 +46,13 @@ class EdgeCaseTest : public testing::TestWithParam<DeviceType> {
   }
 };
 
-constexpr KvLayout kLayout = {.num_layers = 1, .num_kv_heads = 2, .head_dim = 21};
+constexpr KvLayout kEdgeLayout = {.num_layers = 1, .num_kv_heads = 2, .head_dim = 21};
 constexpr KvLayout kOneElement = {.num_layers = 1, .num_kv_heads = 1, .head_dim = 1};
 
 TEST_P(EdgeCaseTest, AllZerosComeBackAsZeros) {
   SKIP_WITHOUT(GetParam());
   for (const std::string& codec : EveryCodec()) {
-    EXPECT_THAT(Decoded(codec, kLayout, 3, [](int) { return 0.0f; }), Each(0.0f)) << codec;
+    EXPECT_THAT(Decoded(codec, kEdgeLayout, 3, [](int) { return 0.0f; }), Each(0.0f)) << codec;
   }
 }
 
@@ -69,7 +69,7 @@ TEST_P(EdgeCaseTest, AConstantComesBackAsItsLevel) {
   for (const std::string& codec : EveryCodec()) {
     for (const float constant : {2.5f, -2.5f}) {
       const float expected = constant * OfConstant(Spec(codec).scheme);
-      for (const float value : Decoded(codec, kLayout, 3, [&](int) { return constant; })) {
+      for (const float value : Decoded(codec, kEdgeLayout, 3, [&](int) { return constant; })) {
         ASSERT_NEAR(value, expected, std::abs(expected) * 0x1p-20f) << codec;
       }
     }
@@ -89,8 +89,8 @@ TEST_P(EdgeCaseTest, OneElementComesBackAsItsLevel) {
 TEST_P(EdgeCaseTest, DenormalsBecomeZeroWhereTheyNeedAScale) {
   SKIP_WITHOUT(GetParam());
   for (const std::string& codec : EveryCodec()) {
-    const std::vector<float> values =
-        Decoded(codec, kLayout, 2, [](int d) { return (d % 2 == 0 ? 1.0f : -1.0f) * 0x1p-140f; });
+    const std::vector<float> values = Decoded(
+        codec, kEdgeLayout, 2, [](int d) { return (d % 2 == 0 ? 1.0f : -1.0f) * 0x1p-140f; });
     const bool kept = codec == "fp32" || codec == "bf16";  // bf16 has them down to 2^-133
     for (const float value : values) EXPECT_LE(std::abs(value), kept ? 0x1p-133f : 0.0f) << codec;
   }
@@ -102,7 +102,7 @@ TEST_P(EdgeCaseTest, NanAndInfinityAreRefusedByLayerHalfTokenAndHead) {
     for (const float bad :
          {std::numeric_limits<float>::quiet_NaN(), -std::numeric_limits<float>::quiet_NaN(),
           std::numeric_limits<float>::infinity()}) {
-      TestCache cache(kLayout, 3, DType::kFp32, GetParam());
+      TestCache cache(kEdgeLayout, 3, DType::kFp32, GetParam());
       cache.Fill([&](int, Half half, int64_t t, int h, int d) {
         return half == Half::kValue && t == 2 && h == 1 && d == 20 ? bad : 1.0f;
       });
@@ -120,8 +120,8 @@ TEST_P(EdgeCaseTest, ARaggedTailIsPaddedWithZeroBitsAndKeepsItsBound) {
   SKIP_WITHOUT(GetParam());
   for (const std::string& codec : EveryCodec()) {
     const SchemeCoder& coder = *FindScheme(Spec(codec).scheme);
-    const int32_t head_dim = kLayout.head_dim;
-    TestCache cache(kLayout, 2, DType::kFp32, GetParam());
+    const int32_t head_dim = kEdgeLayout.head_dim;
+    TestCache cache(kEdgeLayout, 2, DType::kFp32, GetParam());
     // The tail is small, so that a scale of another group would not do.
     cache.Fill([](int, Half, int64_t t, int h, int d) {
       return (d < 16 ? 8.0f : 0.125f) * std::sin(static_cast<float>(1 + d + 5 * h + 11 * t));
@@ -153,7 +153,7 @@ TEST_P(EdgeCaseTest, ASingleTokenIsEncodedOnEveryAxis) {
   SKIP_WITHOUT(GetParam());
   for (const std::string& codec : EveryCodec()) {
     const std::vector<float> values =
-        Decoded(codec, kLayout, 1, [](int d) { return static_cast<float>(d) - 10.0f; });
+        Decoded(codec, kEdgeLayout, 1, [](int d) { return static_cast<float>(d) - 10.0f; });
     ASSERT_EQ(values.size(), 2u * 2 * 21);
     EXPECT_LT(values[0], 0.0f) << codec;
     EXPECT_GT(values[20], 0.0f) << codec;

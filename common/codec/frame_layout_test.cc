@@ -14,11 +14,11 @@ namespace {
 
 using testing::HasSubstr;
 
-constexpr KvLayout kLayout = {.num_layers = 3, .num_kv_heads = 2, .head_dim = 5};
+constexpr KvLayout kFrameLayout = {.num_layers = 3, .num_kv_heads = 2, .head_dim = 5};
 
 TEST(BytesOfBlockTest, CountsCodesAndScales) {
   const auto bytes = [](std::string_view codec) {
-    const BlockBytes b = BytesOfBlock(Spec(codec), kLayout, 7).value();
+    const BlockBytes b = BytesOfBlock(Spec(codec), kFrameLayout, 7).value();
     return std::pair(b.codes, b.scales);
   };
   EXPECT_EQ(bytes("fp32"), std::pair(size_t{7 * 2 * 20}, size_t{0}));
@@ -32,15 +32,15 @@ TEST(BytesOfBlockTest, CountsCodesAndScales) {
 TEST(BytesOfBlockTest, RefusesWhatCouldOverflow) {
   EXPECT_THAT(std::string(BytesOfBlock(CodecSpec(), {1, 1, 1 << 30}, 1).status().message()),
               HasSubstr("head_dim"));
-  EXPECT_THAT(std::string(BytesOfBlock(CodecSpec(), kLayout, 1 << 21).status().message()),
+  EXPECT_THAT(std::string(BytesOfBlock(CodecSpec(), kFrameLayout, 1 << 21).status().message()),
               HasSubstr("num_kept is 2097152"));
   CodecSpec unknown;
   unknown.scheme = static_cast<Scheme>(0);
-  EXPECT_TRUE(absl::IsInvalidArgument(BytesOfBlock(unknown, kLayout, 1).status()));
+  EXPECT_TRUE(absl::IsInvalidArgument(BytesOfBlock(unknown, kFrameLayout, 1).status()));
 }
 
 TEST(LayOutBlocksTest, PlacesSectionsOneAfterAnotherOnWholeWords) {
-  KvFrame frame = {.layout = kLayout, .codec = Spec("int8"), .num_tokens = 3};
+  KvFrame frame = {.layout = kFrameLayout, .codec = Spec("int8"), .num_tokens = 3};
   frame.positions = {0, 1, 2};
   frame.layers = KvLayerSet::Both({0, 2});
   ASSERT_TRUE(LayOutBlocks(frame).ok());
@@ -61,11 +61,11 @@ TEST(LayOutBlocksTest, PlacesSectionsOneAfterAnotherOnWholeWords) {
 
 // Each change breaks one field of a frame that is right; the error must name that field.
 TEST(DecodeCacheTest, RefusesEveryFieldThatDoesNotFit) {
-  TestCache cache(kLayout, 6, DType::kFp32, DeviceType::kCpu);
+  TestCache cache(kFrameLayout, 6, DType::kFp32, DeviceType::kCpu);
   cache.FillRandom(1);
   const auto good = Encode(cache, "int8,select=front,keep_tokens=4");
   ASSERT_TRUE(good.ok()) << good.status();
-  TestCache out(kLayout, 4, DType::kFp32, DeviceType::kCpu);
+  TestCache out(kFrameLayout, 4, DType::kFp32, DeviceType::kCpu);
   ASSERT_TRUE(DecodeCache(*good, out.View()).ok());
 
   const auto infinite = std::numeric_limits<uint16_t>::max();  // a NaN in fp16
@@ -109,7 +109,7 @@ TEST(DecodeCacheTest, RefusesEveryFieldThatDoesNotFit) {
 }
 
 TEST(DecodeCacheTest, RefusesATargetThatDoesNotFit) {
-  TestCache cache(kLayout, 4, DType::kFp32, DeviceType::kCpu);
+  TestCache cache(kFrameLayout, 4, DType::kFp32, DeviceType::kCpu);
   cache.FillRandom(1);
   const auto frame = Encode(cache, "int4");
   ASSERT_TRUE(frame.ok());
@@ -130,7 +130,7 @@ TEST(DecodeCacheTest, RefusesATargetThatDoesNotFit) {
 }
 
 TEST(EncodeCacheTest, RefusesACacheOrLayersThatDoNotFit) {
-  TestCache cache(kLayout, 4, DType::kFp32, DeviceType::kCpu);
+  TestCache cache(kFrameLayout, 4, DType::kFp32, DeviceType::kCpu);
   cache.FillRandom(1);
   const auto message = [&](const KvLayerSet& layers,
                            const std::function<void(KvCacheView&)>& damage) {
@@ -153,7 +153,7 @@ TEST(EncodeCacheTest, RefusesACacheOrLayersThatDoNotFit) {
 
 // What is not asked for is not looked at: the other half may be absent.
 TEST(EncodeCacheTest, AHalfOfALayerIsTheSameBytesAloneAndAmongOthers) {
-  TestCache cache(kLayout, 4, DType::kFp32, DeviceType::kCpu);
+  TestCache cache(kFrameLayout, 4, DType::kFp32, DeviceType::kCpu);
   cache.FillRandom(1);
   const auto whole = Encode(cache, "int4");
   ASSERT_TRUE(whole.ok()) << whole.status();
@@ -173,7 +173,7 @@ TEST(EncodeCacheTest, AHalfOfALayerIsTheSameBytesAloneAndAmongOthers) {
   // int4: half a byte for each of 3 x 4 x 2 x 5 values; the odd nibble of a row is not counted.
   EXPECT_EQ(FormulaBytes(*apart), 3u * 4 * 2 * 5 / 2);
 
-  TestCache out(kLayout, 4, DType::kFp32, DeviceType::kCpu);
+  TestCache out(kFrameLayout, 4, DType::kFp32, DeviceType::kCpu);
   KvCacheView target = out.View();
   target.keys[0].data = target.keys[2].data = target.values[1].data = nullptr;
   EXPECT_TRUE(DecodeCache(*apart, target).ok());

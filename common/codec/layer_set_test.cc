@@ -10,7 +10,7 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
 
-constexpr KvLayout kLayout = {.num_layers = 6, .num_kv_heads = 1, .head_dim = 1};
+constexpr KvLayout kLayerSetLayout = {.num_layers = 6, .num_kv_heads = 1, .head_dim = 1};
 
 TEST(KvLayerSetTest, TensorsComeByLayerKeysBeforeValues) {
   const KvLayerSet apart = {.keys = {1, 2, 5}, .values = {0, 2, 3}};
@@ -25,10 +25,10 @@ TEST(KvLayerSetTest, TensorsComeByLayerKeysBeforeValues) {
 }
 
 TEST(KvLayerSetTest, OneEmptyHalfIsAllowedAndEveryMistakeIsNamed) {
-  EXPECT_TRUE((KvLayerSet{.keys = {0, 5}}.Validate(kLayout)).ok());
-  EXPECT_TRUE((KvLayerSet{.values = {3}}.Validate(kLayout)).ok());
+  EXPECT_TRUE((KvLayerSet{.keys = {0, 5}}.Validate(kLayerSetLayout)).ok());
+  EXPECT_TRUE((KvLayerSet{.values = {3}}.Validate(kLayerSetLayout)).ok());
   const auto message = [](const KvLayerSet& layers) {
-    const absl::Status status = layers.Validate(kLayout);
+    const absl::Status status = layers.Validate(kLayerSetLayout);
     EXPECT_TRUE(absl::IsInvalidArgument(status)) << status;
     return std::string(status.message());
   };

@@ -3,7 +3,6 @@
 // bytes a second over the bytes of a device-to-device copy in the same run; `cpu_GB/s` is
 // EncodeCodes or DecodeCodes on one core of this machine (packed codes, thread time).
 #include <benchmark/benchmark.h>
-#include <time.h>
 
 #include <string>
 
@@ -16,8 +15,6 @@ namespace qc2c {
 namespace {
 
 constexpr const char* kRansCodecs[] = {"int8", "int4"};
-
-enum class Direction { kEncode, kDecode };
 
 // The codes of all blocks, one after another.
 struct BenchCodes {
@@ -36,12 +33,6 @@ BenchCodes CodesOf(const GpuCache& cache, const std::string& codec) {
     all.codes.insert(all.codes.end(), codes.begin(), codes.end());
   }
   return all;
-}
-
-double ThreadSeconds() {
-  timespec now;
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-  return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
 }
 
 // Seconds a byte of codes, of the first block; median of 5.

@@ -10,8 +10,9 @@ RansLookup MakeRansLookup(CodeForm form, int bits) {
   for (const RansTable& table : tables) {
     for (size_t s = 0; s < alphabet; ++s) {
       const auto symbol = static_cast<uint8_t>(s);
-      lookup.entries.push_back(RansEntry(table.Frequency(symbol), table.Start(symbol)));
-      lookup.reciprocals.push_back(RansReciprocal(table.Frequency(symbol)));
+      const uint32_t frequency = table.Frequency(symbol);
+      lookup.entries.push_back(RansEntry(frequency, table.Start(symbol)));
+      lookup.pushes.push_back(lookup.entries.back() | uint64_t{RansReciprocal(frequency)} << 32);
     }
     for (uint32_t bucket = 0; bucket < kRansBuckets; ++bucket) {
       const uint32_t least = table.SymbolAt(bucket << kRansBucketShift);

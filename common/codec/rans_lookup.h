@@ -13,13 +13,11 @@ namespace qc2c {
 // The arrays of RansTables.
 struct RansLookup {
   std::vector<uint32_t> entries;
-  std::vector<uint32_t> reciprocals;
+  std::vector<uint64_t> pushes;
   std::vector<uint16_t> buckets;
   std::vector<uint32_t> costs;
 
-  RansTables View() const {
-    return {entries.data(), reciprocals.data(), buckets.data(), costs.data()};
-  }
+  RansTables View() const { return {entries.data(), pushes.data(), buckets.data(), costs.data()}; }
 };
 
 // REQUIRES: as EntropyTables.

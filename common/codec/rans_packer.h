@@ -27,6 +27,27 @@ class SymbolReader {
     return (code & kind_.mask()) ^ kind_.sign;
   }
 
+  // The symbols i, i + step, i + 2 step, ... REQUIRES: all are inside.
+  template <uint32_t kNum>
+  QC2C_DEVICE void Column(uint32_t i, uint32_t step, uint32_t (&symbols)[kNum]) const {
+    if (kind_.is_dense() && step * kind_.bits % 8 == 0) {
+      // Each begins at the same bit of its byte: most of what Symbol works out is the same for all.
+      const uint8_t* const first = codes_ + i * kind_.bits / 8;
+      const uint32_t stride = step * kind_.bits / 8;
+      const uint32_t shift = i * kind_.bits % 8;
+      const bool ends_in_next = shift + kind_.bits > 8;
+      QC2C_UNROLL
+      for (uint32_t k = 0; k < kNum; ++k) {
+        uint32_t code = first[k * stride];
+        if (ends_in_next) code |= static_cast<uint32_t>(first[k * stride + 1]) << 8;
+        symbols[k] = (code >> shift & kind_.mask()) ^ kind_.sign;
+      }
+    } else {
+      QC2C_UNROLL
+      for (uint32_t k = 0; k < kNum; ++k) symbols[k] = Symbol(i + k * step);
+    }
+  }
+
   // Whether every row ends with zero bits, so that its symbols are all that it holds.
   template <typename Warp>
   QC2C_DEVICE bool EndsWithZeros(const Warp& warp, uint32_t codes_bytes) const {

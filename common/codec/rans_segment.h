@@ -27,8 +27,8 @@ inline constexpr int kCostBits = 12;
 // The tables of one alphabet, 1 to kNumEntropyTables at index 0 .., for look-ups. `symbols` is its
 // size, 2 to 256.
 struct RansTables {
-  const uint32_t* entries = nullptr;      // [tables, symbols] RansEntry
-  const uint32_t* reciprocals = nullptr;  // [tables, symbols] RansReciprocal
+  const uint32_t* entries = nullptr;  // [tables, symbols] RansEntry
+  const uint64_t* pushes = nullptr;   // the same and, in the upper half, RansReciprocal
   // [tables, kRansBuckets]: of the slots of a bucket the least symbol, and in the upper byte the
   // largest.
   const uint16_t* buckets = nullptr;

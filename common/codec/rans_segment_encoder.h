@@ -35,12 +35,16 @@ class RansSegmentEncoder {
     const bool may_choose = kind_.MayChooseByChannel(num_symbols_);
     uint8_t* const stream = slot + RansHeaderRoom(kind_.num_channels, may_choose);
     const Choice choice(warp_, kind_, symbols_, num_symbols_, scratch_);
-    const typename Choice::One one = choice.ChooseOne();
-    bool by_channel = false;
+    uint64_t cost_by_channel = ~uint64_t{0};
     if (may_choose) {
-      channels_ = stream - kChannelBytes * kind_.num_channels;
-      by_channel = choice.ChooseByChannel(channels_) < one.cost;
+      uint8_t* const list = stream - kChannelBytes * kind_.num_channels;
+      cost_by_channel = choice.ChooseByChannel(list);
+      channels_ = reinterpret_cast<const uint16_t*>(list);
+    } else {
+      choice.Count();
     }
+    const typename Choice::One one = choice.ChooseOne();
+    const bool by_channel = cost_by_channel < one.cost;
     warp_.Sync();
     const uint32_t header_bytes = 1 + (by_channel ? kChannelBytes * kind_.num_channels : 0);
     table_ = one.number - 1;
@@ -58,16 +62,16 @@ class RansSegmentEncoder {
   // So many steps are read at once, and those before them while they are coded: memory is waited
   // for once in a while.
   static constexpr uint32_t kAtOnce = 8;
-  static constexpr uint32_t kNoSymbol = 0;  // in place of an entry, whose frequency is not 0
+  static constexpr uint32_t kNoSymbol = 256;  // above all symbols
+  static constexpr uint32_t kNowhere = ~uint32_t{0};
+  static constexpr uint64_t kNoPush = 0;  // a frequency is not 0
 
-  struct Symbols {
-    uint32_t entries[kAtOnce];
-    uint32_t reciprocals[kAtOnce];
+  struct Pushes {
+    uint64_t of[kAtOnce];  // RansTables::pushes of a symbol; kNoPush for none
   };
   struct Places {
     uint32_t of[kAtOnce];  // a symbol's, in the tables; kNowhere for none
   };
-  static constexpr uint32_t kNowhere = ~uint32_t{0};
 
   // The length of the stream; what would not be shorter than the codes is not written.
   template <bool kByChannel>
@@ -83,12 +87,12 @@ class RansSegmentEncoder {
     ReadSymbols<kByChannel>(step, next);
     while (step > 0) {
       const uint32_t num_steps = step < kAtOnce ? step : kAtOnce;
-      PerLane<Symbols> symbols;
-      FindEntries(next, symbols);
+      PerLane<Pushes> pushes;
+      FindPushes(next, pushes);
       step -= num_steps;
       ReadSymbols<kByChannel>(step, next);
       QC2C_UNROLL
-      for (uint32_t k = 0; k < kAtOnce; ++k) Push(symbols, k, stream);
+      for (uint32_t k = 0; k < kAtOnce; ++k) Push(pushes, k, stream);
     }
     return Finish(stream);
   }
@@ -98,12 +102,12 @@ class RansSegmentEncoder {
   QC2C_DEVICE void ReadSymbols(uint32_t end, PerLane<Places>& places) {
     const uint32_t channel_step = num_lanes_ % kind_.num_channels;
     warp_.ForEachLane([&](uint32_t lane) {
+      uint32_t symbols[kAtOnce];
+      ReadSymbolsOf(lane, end, symbols);
       QC2C_UNROLL
       for (uint32_t k = 0; k < kAtOnce; ++k) {
-        places[lane].of[k] = kNowhere;
-        if (k >= end || lane >= num_lanes_) continue;
-        const uint32_t i = (end - 1 - k) * num_lanes_ + lane;
-        if (i < num_symbols_) places[lane].of[k] = PlaceOf<kByChannel>(i, channel_[lane]);
+        const uint32_t place = PlaceOf<kByChannel>(symbols[k], channel_[lane]);
+        places[lane].of[k] = symbols[k] == kNoSymbol ? kNowhere : place;
         if (!kByChannel) continue;
         channel_[lane] += channel_[lane] < channel_step ? kind_.num_channels : 0;
         channel_[lane] -= channel_step;
@@ -111,37 +115,52 @@ class RansSegmentEncoder {
     });
   }
 
-  // Of symbol i, which is of the channel.
+  // kNoSymbol where the lane has none.
+  QC2C_DEVICE void ReadSymbolsOf(uint32_t lane, uint32_t end, uint32_t (&symbols)[kAtOnce]) const {
+    if (end >= kAtOnce && end * num_lanes_ <= num_symbols_ && lane < num_lanes_) {
+      uint32_t ascending[kAtOnce];
+      symbols_.Column((end - kAtOnce) * num_lanes_ + lane, num_lanes_, ascending);
+      QC2C_UNROLL
+      for (uint32_t k = 0; k < kAtOnce; ++k) symbols[k] = ascending[kAtOnce - 1 - k];
+      return;
+    }
+    QC2C_UNROLL
+    for (uint32_t k = 0; k < kAtOnce; ++k) {
+      const uint32_t i = (end - 1 - k) * num_lanes_ + lane;
+      const bool has_symbol = k < end && lane < num_lanes_ && i < num_symbols_;
+      symbols[k] = has_symbol ? symbols_.Symbol(i) : kNoSymbol;
+    }
+  }
+
+  // Of a symbol of the channel; any number for kNoSymbol.
   template <bool kByChannel>
-  QC2C_DEVICE uint32_t PlaceOf(uint32_t i, uint32_t channel) const {
-    const uint32_t symbol = symbols_.Symbol(i);
+  QC2C_DEVICE uint32_t PlaceOf(uint32_t symbol, uint32_t channel) const {
     if (!kByChannel) return table_ * kind_.alphabet() + symbol;
-    const uint32_t table = channels_[kChannelBytes * channel] - 1u;
-    const uint32_t shift = channels_[kChannelBytes * channel + 1];
+    const uint32_t table = (channels_[channel] & 0xffu) - 1;
+    const uint32_t shift = channels_[channel] >> 8;
     return table * kind_.alphabet() + ((symbol - shift) & kind_.mask());
   }
 
-  QC2C_DEVICE void FindEntries(PerLane<Places>& places, PerLane<Symbols>& symbols) const {
+  QC2C_DEVICE void FindPushes(PerLane<Places>& places, PerLane<Pushes>& pushes) const {
     warp_.ForEachLane([&](uint32_t lane) {
       QC2C_UNROLL
       for (uint32_t k = 0; k < kAtOnce; ++k) {
         const uint32_t place = places[lane].of[k];
-        symbols[lane].entries[k] = place == kNowhere ? kNoSymbol : kind_.tables.entries[place];
-        symbols[lane].reciprocals[k] = place == kNowhere ? 0 : kind_.tables.reciprocals[place];
+        pushes[lane].of[k] = place == kNowhere ? kNoPush : kind_.tables.pushes[place];
       }
     });
   }
 
   // One symbol of each lane. The last lane's word comes first, since its symbol does.
-  QC2C_DEVICE void Push(PerLane<Symbols>& symbols, uint32_t k, uint8_t* stream) {
+  QC2C_DEVICE void Push(PerLane<Pushes>& pushes, uint32_t k, uint8_t* stream) {
     PerLane<bool> emits;
     warp_.ForEachLane([&](uint32_t lane) {
-      const uint32_t entry = symbols[lane].entries[k];
-      emits[lane] = entry != kNoSymbol && EmitsWord(x_[lane], EntryFrequency(entry));
+      const auto entry = static_cast<uint32_t>(pushes[lane].of[k]);
+      emits[lane] = entry != 0 && EmitsWord(x_[lane], EntryFrequency(entry));
     });
     const uint32_t emitters = warp_.Ballot(emits);
     warp_.ForEachLane([&](uint32_t lane) {
-      const uint32_t entry = symbols[lane].entries[k];
+      const uint64_t push = pushes[lane].of[k];
       if (emits[lane]) {
         const uint32_t word = num_words_ + warp_.Count(emitters & (~1u << lane));
         if (kRansWordBytes * (word + 1) <= codes_bytes_) {
@@ -149,8 +168,9 @@ class RansSegmentEncoder {
         }
         x_[lane] >>= 16;
       }
-      if (entry != kNoSymbol) {
-        x_[lane] = PushSymbol(x_[lane], entry, symbols[lane].reciprocals[k]);
+      if (push != kNoPush) {
+        x_[lane] =
+            PushSymbol(x_[lane], static_cast<uint32_t>(push), static_cast<uint32_t>(push >> 32));
       }
     });
     num_words_ += warp_.Count(emitters);
@@ -178,8 +198,9 @@ class RansSegmentEncoder {
   const uint32_t num_symbols_;
   const SymbolReader symbols_;
   uint32_t* const scratch_;
-  uint8_t* channels_ = nullptr;  // [num_channels] table's number and shift
-  uint32_t table_ = 0;           // of a segment with one
+  const uint16_t* channels_ =
+      nullptr;          // [num_channels] table's number and, in the upper byte, shift
+  uint32_t table_ = 0;  // of a segment with one
   uint32_t num_lanes_ = 0;
   uint32_t num_words_ = 0;     // that have been emitted
   PerLane<uint32_t> x_;        // the lanes' states

@@ -33,16 +33,20 @@ class RansTableChoice {
   // `scratch`: kScratch numbers that the warp shares.
   QC2C_DEVICE RansTableChoice(const Warp& warp, const RansKind& kind, const SymbolReader& symbols,
                               uint32_t num_symbols, uint32_t* scratch)
-      : warp_(warp), kind_(kind), symbols_(symbols), num_symbols_(num_symbols), counts_(scratch) {}
+      : warp_(warp),
+        kind_(kind),
+        symbols_(symbols),
+        num_symbols_(num_symbols),
+        counts_(scratch),
+        totals_(scratch + kCounts) {}
 
-  // BestEntropyTable of all symbols.
-  QC2C_DEVICE One ChooseOne() const {
-    const bool is_narrow = kind_.alphabet() <= kNarrowSymbols;
-    const uint32_t* const totals = is_narrow ? counts_ + kCounts : counts_;
+  // Counts all symbols, for ChooseOne.
+  QC2C_DEVICE void Count() const {
+    ClearTotals();
     ClearCounts();
     warp_.ForEachLane([&](uint32_t lane) {
-      CountEvery(lane, Warp::kLanes, num_symbols_, [&](uint32_t symbol) {
-        if (is_narrow) {
+      CountEvery(lane, Warp::kLanes, [&](uint32_t symbol) {
+        if (is_narrow()) {
           ++counts_[symbol * Warp::kLanes + lane];
         } else {
           warp_.Increment(counts_ + symbol);
@@ -50,7 +54,12 @@ class RansTableChoice {
       });
     });
     warp_.Sync();
-    if (is_narrow) AddLanes(counts_ + kCounts);
+    if (is_narrow()) AddLanes();
+  }
+
+  // BestEntropyTable of all symbols. REQUIRES: Count or ChooseByChannel was called.
+  QC2C_DEVICE One ChooseOne() const {
+    const uint32_t* const totals = is_narrow() ? totals_ : counts_;
     PerLane<uint64_t> best;  // the cost, then the number: of equal costs the first
     warp_.ForEachLane([&](uint32_t lane) {
       best[lane] = ~uint64_t{0};
@@ -66,8 +75,9 @@ class RansTableChoice {
   }
 
   // A table and a shift for each channel, into `list` [num_channels, 2]; their costs, the list's
-  // own included. REQUIRES: kind.MayChooseByChannel.
+  // own included. Counts all symbols too. REQUIRES: kind.MayChooseByChannel.
   QC2C_DEVICE uint64_t ChooseByChannel(uint8_t* list) const {
+    ClearTotals();
     uint64_t cost = uint64_t{8} * kChannelBytes * kind_.num_channels << kCostBits;
     for (uint32_t first = 0; first < kind_.num_channels; first += Warp::kLanes) {
       ClearCounts();
@@ -79,11 +89,14 @@ class RansTableChoice {
       });
       cost += warp_.Sum(costs);
       warp_.Sync();
+      AddLanes();
     }
     return cost;
   }
 
  private:
+  QC2C_DEVICE bool is_narrow() const { return kind_.alphabet() <= kNarrowSymbols; }
+
   QC2C_DEVICE void ClearCounts() const {
     warp_.ForEachLane([&](uint32_t lane) {
       for (uint32_t i = lane; i < kCounts; i += Warp::kLanes) counts_[i] = 0;
@@ -91,34 +104,36 @@ class RansTableChoice {
     warp_.Sync();
   }
 
-  // Counts the symbols begin, begin + step, ... below `end`; several are read at once, so that
-  // memory is waited for once.
-  template <typename Count>
-  QC2C_DEVICE void CountEvery(uint32_t begin, uint32_t step, uint32_t end, Count count) const {
-    constexpr uint32_t kAtOnce = 8;
-    for (uint32_t i = begin; i < end; i += kAtOnce * step) {
-      uint32_t some[kAtOnce];
-      QC2C_UNROLL
-      for (uint32_t k = 0; k < kAtOnce; ++k) {
-        some[k] = i + k * step < end ? symbols_.Symbol(i + k * step) : 0;
-      }
-      QC2C_UNROLL
-      for (uint32_t k = 0; k < kAtOnce; ++k) {
-        if (i + k * step < end) count(some[k]);
-      }
-    }
+  QC2C_DEVICE void ClearTotals() const {
+    warp_.ForEachLane([&](uint32_t lane) {
+      if (lane < kNarrowSymbols) totals_[lane] = 0;
+    });
   }
 
-  // The lanes' counts in sum; the lanes begin at different places, or they would all want one bank
-  // of the memory.
-  QC2C_DEVICE void AddLanes(uint32_t* totals) const {
+  // Counts the symbols i, i + step, ...; several are read at once, so that memory is waited for
+  // once.
+  template <typename CountOne>
+  QC2C_DEVICE void CountEvery(uint32_t i, uint32_t step, CountOne count) const {
+    constexpr uint32_t kAtOnce = 8;
+    for (; i + (kAtOnce - 1) * step < num_symbols_; i += kAtOnce * step) {
+      uint32_t some[kAtOnce];
+      symbols_.Column(i, step, some);
+      QC2C_UNROLL
+      for (uint32_t k = 0; k < kAtOnce; ++k) count(some[k]);
+    }
+    for (; i < num_symbols_; i += step) count(symbols_.Symbol(i));
+  }
+
+  // Adds the lanes' counts to the totals; the lanes begin at different places, or they would all
+  // want one bank of the memory.
+  QC2C_DEVICE void AddLanes() const {
     warp_.ForEachLane([&](uint32_t lane) {
       if (lane >= kNarrowSymbols) return;
-      uint32_t total = 0;
+      uint32_t total = totals_[lane];
       for (uint32_t k = 0; k < Warp::kLanes; ++k) {
         total += counts_[lane * Warp::kLanes + (k + lane) % Warp::kLanes];
       }
-      totals[lane] = total;
+      totals_[lane] = total;
     });
     warp_.Sync();
   }
@@ -134,7 +149,7 @@ class RansTableChoice {
 
   // By one lane, in its own counts.
   QC2C_DEVICE uint64_t ChooseOf(uint32_t lane, uint32_t channel, uint8_t* list) const {
-    CountEvery(channel, kind_.num_channels, num_symbols_,
+    CountEvery(channel, kind_.num_channels,
                [&](uint32_t symbol) { ++counts_[symbol * Warp::kLanes + lane]; });
     const uint32_t shift = ShiftOf(lane, num_symbols_ / kind_.num_channels);
     uint32_t moved[kNarrowSymbols];
@@ -171,7 +186,8 @@ class RansTableChoice {
   const RansKind& kind_;
   const SymbolReader symbols_;
   const uint32_t num_symbols_;
-  uint32_t* const counts_;
+  uint32_t* const counts_;  // of narrow symbols, [symbols, lanes]
+  uint32_t* const totals_;  // of narrow symbols
 };
 
 }  // namespace qc2c

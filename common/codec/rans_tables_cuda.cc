@@ -46,13 +46,14 @@ absl::StatusOr<RansTables> RansTablesOnGpu(int gpu, CodeForm form, int bits) {
   if (found != known.tables.end()) return found->second.second;
   const RansLookup lookup = MakeRansLookup(form, bits);
   CudaBuffer memory(CudaMemory::kDevice);
-  RETURN_IF_ERROR(memory.Reserve(
-      (lookup.entries.size() + lookup.reciprocals.size() + lookup.costs.size()) * sizeof(uint32_t) +
-      lookup.buckets.size() * sizeof(uint16_t)));
+  RETURN_IF_ERROR(memory.Reserve(lookup.pushes.size() * sizeof(uint64_t) +
+                                 (lookup.entries.size() + lookup.costs.size()) * sizeof(uint32_t) +
+                                 lookup.buckets.size() * sizeof(uint16_t)));
   RansTables tables;
   size_t end = 0;
+  // The widest first, so that each is aligned.
+  ASSIGN_OR_RETURN(tables.pushes, Upload(lookup.pushes, memory.data(), end));
   ASSIGN_OR_RETURN(tables.entries, Upload(lookup.entries, memory.data(), end));
-  ASSIGN_OR_RETURN(tables.reciprocals, Upload(lookup.reciprocals, memory.data(), end));
   ASSIGN_OR_RETURN(tables.costs, Upload(lookup.costs, memory.data(), end));
   ASSIGN_OR_RETURN(tables.buckets, Upload(lookup.buckets, memory.data(), end));
   known.tables.emplace(std::tuple(gpu, form, bits), std::pair(std::move(memory), tables));

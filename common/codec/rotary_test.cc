@@ -12,7 +12,7 @@ namespace {
 
 using testing::HasSubstr;
 
-constexpr KvLayout kLayout{.num_layers = 2, .num_kv_heads = 1, .head_dim = 4};
+constexpr KvLayout kRotaryLayout{.num_layers = 2, .num_kv_heads = 1, .head_dim = 4};
 
 TEST(RotaryTest, AQuarterTurnSwapsAPair) {
   const float frequency = std::numbers::pi_v<float> / 2;
@@ -54,7 +54,7 @@ TEST(RotaryTest, UnrotatingIsWithinItsBoundOfTheExactRotationAndRotatingGivesItB
   }
 }
 
-std::string WhyInvalid(const KeyRotation& rotation, const KvLayout& layout = kLayout) {
+std::string WhyInvalid(const KeyRotation& rotation, const KvLayout& layout = kRotaryLayout) {
   const absl::Status status = rotation.Validate(layout);
   EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
   return std::string(status.message());
@@ -62,8 +62,8 @@ std::string WhyInvalid(const KeyRotation& rotation, const KvLayout& layout = kLa
 
 TEST(KeyRotationTest, WhatDoesNotFitTheLayoutIsRefusedByName) {
   const KeyRotation good = {.frequencies = {{1, .01f}}, .of_layer = {0, 0}};
-  EXPECT_TRUE(good.Validate(kLayout).ok());
-  KvLayout odd = kLayout;
+  EXPECT_TRUE(good.Validate(kRotaryLayout).ok());
+  KvLayout odd = kRotaryLayout;
   odd.head_dim = 3;
   EXPECT_THAT(WhyInvalid(good, odd), HasSubstr("head_dim is 3"));
   EXPECT_THAT(WhyInvalid({.frequencies = {{1, .01f}}, .of_layer = {0}}),

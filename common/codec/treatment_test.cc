@@ -18,7 +18,7 @@ using testing::HasSubstr;
 constexpr uint64_t kCalibration = 0x0123456789abcdef;
 constexpr char kMeans[] = ",rotation=remove,mean=calibrated,calibration=0123456789abcdef";
 
-constexpr KvLayout kLayout = {.num_layers = 3, .num_kv_heads = 2, .head_dim = 16};
+constexpr KvLayout kTreatedLayout = {.num_layers = 3, .num_kv_heads = 2, .head_dim = 16};
 constexpr int64_t kTokens = 21;
 
 // Two lists of frequencies that the layers take in turn, and means that stand out.
@@ -106,7 +106,7 @@ const std::string kSchemes[] = {
     "binary,axis=per_channel",
 };
 
-std::vector<std::string> AllCodecs() {
+std::vector<std::string> AllTreatedCodecs() {
   std::vector<std::string> codecs;
   for (const std::string& scheme : kSchemes) {
     for (const std::string& treatment : kTreatments) codecs.push_back(scheme + treatment);
@@ -149,7 +149,7 @@ class TreatmentTest : public testing::TestWithParam<DeviceType> {
     return DecodeCache(frame, out.View(), {.facts = &facts_, .token_positions = positions});
   }
 
-  const ModelFacts facts_ = FactsOf(kLayout);
+  const ModelFacts facts_ = FactsOf(kTreatedLayout);
 };
 
 // For each head: |x - x'| against treatment.h's formula.
@@ -157,28 +157,29 @@ TEST_P(TreatmentTest, ErrsWithinTheBoundOfItsScheme) {
   SKIP_WITHOUT(GetParam());
   std::vector<uint32_t> positions;
   for (uint32_t t = 0; t < kTokens; ++t) positions.push_back(3 * t + 5);
-  for (const std::string& codec : AllCodecs()) {
-    TestCache cache(kLayout, kTokens, DType::kFp32, GetParam());
+  for (const std::string& codec : AllTreatedCodecs()) {
+    TestCache cache(kTreatedLayout, kTokens, DType::kFp32, GetParam());
     cache.FillRandom(5);
-    TestCache out(kLayout, kTokens, DType::kFp32, GetParam());
+    TestCache out(kTreatedLayout, kTokens, DType::kFp32, GetParam());
     const auto frame = Encode(cache, codec, positions);
     ASSERT_TRUE(frame.ok()) << codec << ": " << frame.status();
     ASSERT_TRUE(Decode(*frame, out, positions).ok());
     const std::vector<float> before = cache.Values();
     const std::vector<float> after = out.Values();
-    const int dim = kLayout.head_dim;
+    const int dim = kTreatedLayout.head_dim;
     size_t i = 0;
     for (const KvBlock& block : frame->blocks) {
       const KvTensorId id = {block.layer, block.half};
       const CodecSpec own = frame->codec.Of(block.layer, block.half);
       for (int64_t t = 0; t < kTokens; ++t) {
-        for (int h = 0; h < kLayout.num_kv_heads; ++h, i += dim) {
+        for (int h = 0; h < kTreatedLayout.num_kv_heads; ++h, i += dim) {
           const std::vector<double> treated =
-              Treated(frame->codec, facts_, id, kLayout, positions[t], h, before.data() + i);
+              Treated(frame->codec, facts_, id, kTreatedLayout, positions[t], h, before.data() + i);
           std::vector<double> errors, x, error, mean;
           for (int d = 0; d < dim; ++d) {
             const auto y = static_cast<float>(treated[d]);
-            const size_t index = ScaleIndex(own.scaling(), t, h, d, kLayout.num_kv_heads, dim);
+            const size_t index =
+                ScaleIndex(own.scaling(), t, h, d, kTreatedLayout.num_kv_heads, dim);
             const bool has_scale = own.axis != Axis::kNone;
             errors.push_back(
                 has_scale ? SchemeErrorBound(own, y,
@@ -201,12 +202,12 @@ TEST_P(TreatmentTest, ErrsWithinTheBoundOfItsScheme) {
 TEST_P(TreatmentTest, GivesTheCpusBits) {
   SKIP_WITHOUT(GetParam());
   for (const KvLayout& layout :
-       {kLayout, KvLayout{.num_layers = 2, .num_kv_heads = 3, .head_dim = 4},
+       {kTreatedLayout, KvLayout{.num_layers = 2, .num_kv_heads = 3, .head_dim = 4},
         KvLayout{.num_layers = 2, .num_kv_heads = 1, .head_dim = 128}}) {
     const ModelFacts facts = FactsOf(layout);
     const CodecContext context = {.facts = &facts, .token_positions = {}};
     for (const DType dtype : {DType::kFp32, DType::kBf16, DType::kFp16}) {
-      for (const std::string& codec : AllCodecs()) {
+      for (const std::string& codec : AllTreatedCodecs()) {
         for (const std::string select :
              {"", ",select=strided,keep_ratio=0.3", ",select=key_norm,keep_ratio=0.6"}) {
           TestCache reference(layout, kTokens, dtype, DeviceType::kCpu, 1);
@@ -236,7 +237,7 @@ TEST_P(TreatmentTest, GivesTheCpusBits) {
 TEST_P(TreatmentTest, KeysThatDifferByTheirPositionAloneHaveTheSameCodes) {
   SKIP_WITHOUT(GetParam());
   const std::vector<uint32_t> positions = {4, 5, 11, 300};
-  TestCache cache(kLayout, 4, DType::kFp32, GetParam());
+  TestCache cache(kTreatedLayout, 4, DType::kFp32, GetParam());
   cache.Fill([&](int layer, Half, int64_t t, int, int d) {
     const auto& frequencies = facts_.rotation.frequencies[facts_.rotation.of_layer[layer]];
     const int i = d % 8;
@@ -263,9 +264,9 @@ TEST_P(TreatmentTest, KeysThatDifferByTheirPositionAloneHaveTheSameCodes) {
 
 TEST_P(TreatmentTest, ZerosOneTokenAndDenormalsComeBackAsTheirSchemePromises) {
   SKIP_WITHOUT(GetParam());
-  for (const std::string& codec : AllCodecs()) {
+  for (const std::string& codec : AllTreatedCodecs()) {
     for (const float value : {0.0f, 0x1p-149f, 0x1p-130f}) {
-      TestCache cache(kLayout, 1, DType::kFp32, GetParam());
+      TestCache cache(kTreatedLayout, 1, DType::kFp32, GetParam());
       cache.Fill([&](int, Half, int64_t, int, int) { return value; });
       const auto frame = Encode(cache, codec);
       ASSERT_TRUE(frame.ok()) << codec << ": " << frame.status();
@@ -282,10 +283,10 @@ TEST_P(TreatmentTest, ZerosOneTokenAndDenormalsComeBackAsTheirSchemePromises) {
 
 TEST_P(TreatmentTest, RefusesNonFiniteValuesNamingLayerHalfTokenAndHead) {
   SKIP_WITHOUT(GetParam());
-  for (const std::string& codec : AllCodecs()) {
+  for (const std::string& codec : AllTreatedCodecs()) {
     for (const float bad :
          {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
-      TestCache cache(kLayout, 4, DType::kFp32, GetParam());
+      TestCache cache(kTreatedLayout, 4, DType::kFp32, GetParam());
       cache.Fill([&](int layer, Half half, int64_t t, int h, int d) {
         return layer == 1 && half == Half::kKey && t == 3 && h == 1 && d == 8 ? bad : 1.0f;
       });
@@ -312,28 +313,30 @@ absl::Status Refusal(const std::string& codec, const KvLayout& layout, const Mod
 }
 
 TEST(TreatmentRefusalTest, WhatIsMissingIsNamed) {
-  const ModelFacts facts = FactsOf(kLayout);
-  const absl::Status unknown = Refusal("int8,rotation=remove", kLayout, nullptr);
+  const ModelFacts facts = FactsOf(kTreatedLayout);
+  const absl::Status unknown = Refusal("int8,rotation=remove", kTreatedLayout, nullptr);
   EXPECT_TRUE(absl::IsFailedPrecondition(unknown));
   EXPECT_THAT(std::string(unknown.message()), HasSubstr("how the model rotates its keys"));
 
   ModelFacts without = facts;
   without.calibrations.clear();
-  const absl::Status absent = Refusal(std::string("int8") + kMeans, kLayout, &without);
+  const absl::Status absent = Refusal(std::string("int8") + kMeans, kTreatedLayout, &without);
   EXPECT_TRUE(absl::IsFailedPrecondition(absent));
   EXPECT_THAT(std::string(absent.message()),
               HasSubstr("calibration is '0123456789abcdef', which was not loaded here"));
   without = facts;
   without.calibrations[0].layout.num_layers = 1;
-  EXPECT_THAT(std::string(Refusal(std::string("int8") + kMeans, kLayout, &without).message()),
-              HasSubstr("is of a cache of [L=1, H=2, D=16]: expected [L=3"));
+  EXPECT_THAT(
+      std::string(Refusal(std::string("int8") + kMeans, kTreatedLayout, &without).message()),
+      HasSubstr("is of a cache of [L=1, H=2, D=16]: expected [L=3"));
 
   without.biases.reset();
-  EXPECT_THAT(std::string(Refusal("int8,rotation=remove,mean=bias", kLayout, &without).message()),
-              HasSubstr("the model's projections of keys and values have none"));
+  EXPECT_THAT(
+      std::string(Refusal("int8,rotation=remove,mean=bias", kTreatedLayout, &without).message()),
+      HasSubstr("the model's projections of keys and values have none"));
 
   const std::vector<uint32_t> few = {0, 1};
-  EXPECT_THAT(std::string(Refusal("int8,rotation=remove", kLayout, &facts, few).message()),
+  EXPECT_THAT(std::string(Refusal("int8,rotation=remove", kTreatedLayout, &facts, few).message()),
               HasSubstr("token_positions has 2 entries: expected one for token 2"));
 }
 
@@ -353,7 +356,7 @@ std::string WhyNot(const std::string& codec) {
 }
 
 TEST(TreatmentSpecTest, EveryTextComesBack) {
-  for (const std::string& codec : AllCodecs()) {
+  for (const std::string& codec : AllTreatedCodecs()) {
     const CodecSpec spec = Spec(codec);
     EXPECT_EQ(Spec(spec.ToString()), spec) << codec;
     EXPECT_THAT(spec.ToString(), HasSubstr(codec.substr(codec.rfind(','))));

@@ -19,12 +19,12 @@ using testing::Each;
 using testing::FloatNear;
 using testing::HasSubstr;
 
-constexpr KvLayout kLayout = {.num_layers = 2, .num_kv_heads = 2, .head_dim = 21};
-constexpr int64_t kTokens = 19;
-constexpr size_t kBlockValues = kTokens * 2 * 21;
+constexpr KvLayout kZeroPointLayout = {.num_layers = 2, .num_kv_heads = 2, .head_dim = 21};
+constexpr int64_t kNumTokens = 19;
+constexpr size_t kBlockValues = kNumTokens * 2 * 21;
 
 // Every scheme with scales on every axis.
-std::vector<std::string> EveryCodec(const std::string& scale) {
+std::vector<std::string> EveryZeroPointCodec(const std::string& scale) {
   std::vector<std::string> codecs;
   for (const RegisteredScheme& known : AllSchemes()) {
     if (!known.coder->has_scales()) continue;
@@ -39,7 +39,7 @@ std::vector<std::string> EveryCodec(const std::string& scale) {
 
 // Values about a middle of their own for each layer and head, far from 0.
 TestCache OneSidedCache(DeviceType device, DType dtype = DType::kFp32) {
-  TestCache cache(kLayout, kTokens, dtype, device, 1);
+  TestCache cache(kZeroPointLayout, kNumTokens, dtype, device, 1);
   std::mt19937 random(8);
   std::normal_distribution<float> normal;
   cache.Fill([&](int layer, Half, int64_t, int h, int) {
@@ -50,9 +50,10 @@ TestCache OneSidedCache(DeviceType device, DType dtype = DType::kFp32) {
 
 // The scale of the i-th value of a block.
 size_t IndexOf(const Scaling& scaling, size_t i) {
-  const size_t row = i / kLayout.head_dim;
-  return ScaleIndex(scaling, row / kLayout.num_kv_heads, row % kLayout.num_kv_heads,
-                    i % kLayout.head_dim, kLayout.num_kv_heads, kLayout.head_dim);
+  const size_t row = i / kZeroPointLayout.head_dim;
+  return ScaleIndex(scaling, row / kZeroPointLayout.num_kv_heads,
+                    row % kZeroPointLayout.num_kv_heads, i % kZeroPointLayout.head_dim,
+                    kZeroPointLayout.num_kv_heads, kZeroPointLayout.head_dim);
 }
 
 class ZeroPointTest : public testing::TestWithParam<DeviceType> {};
@@ -60,9 +61,9 @@ class ZeroPointTest : public testing::TestWithParam<DeviceType> {};
 TEST_P(ZeroPointTest, IsTheMiddleOfTheRangeAndTheErrorIsTheSchemesOfTheDistance) {
   SKIP_WITHOUT(GetParam());
   for (const std::string scale : {"fp32", "fp16", "bf16"}) {
-    for (const std::string& codec : EveryCodec(scale)) {
+    for (const std::string& codec : EveryZeroPointCodec(scale)) {
       TestCache cache = OneSidedCache(GetParam());
-      TestCache out(kLayout, kTokens, DType::kFp32, GetParam());
+      TestCache out(kZeroPointLayout, kNumTokens, DType::kFp32, GetParam());
       const auto frame = Encode(cache, codec);
       ASSERT_TRUE(frame.ok()) << codec << frame.status();
       ASSERT_TRUE(DecodeCache(*frame, out.View()).ok());
@@ -101,7 +102,7 @@ TEST_P(ZeroPointTest, SparesValuesOnOneSideOfZeroTheStepOfTheirDistance) {
   SKIP_WITHOUT(GetParam());
   const auto worst = [&](const std::string& codec) {
     TestCache cache = OneSidedCache(GetParam());
-    TestCache out(kLayout, kTokens, DType::kFp32, GetParam());
+    TestCache out(kZeroPointLayout, kNumTokens, DType::kFp32, GetParam());
     EXPECT_TRUE(DecodeCache(Encode(cache, codec).value(), out.View()).ok());
     const std::vector<float> before = cache.Values(), after = out.Values();
     float error = 0;
@@ -116,7 +117,7 @@ TEST_P(ZeroPointTest, SparesValuesOnOneSideOfZeroTheStepOfTheirDistance) {
 TEST_P(ZeroPointTest, GivesTheCpusBits) {
   SKIP_WITHOUT(GetParam());
   for (const DType dtype : {DType::kFp32, DType::kBf16, DType::kFp16}) {
-    for (const std::string& codec : EveryCodec("fp16")) {
+    for (const std::string& codec : EveryZeroPointCodec("fp16")) {
       for (const std::string select :
            {"", ",select=strided,keep_ratio=0.3", ",select=key_norm,keep_ratio=0.6"}) {
         TestCache reference = OneSidedCache(DeviceType::kCpu, dtype);
@@ -126,8 +127,8 @@ TEST_P(ZeroPointTest, GivesTheCpusBits) {
         ASSERT_TRUE(expected.ok() && frame.ok()) << expected.status() << frame.status();
         ASSERT_EQ(frame->data, expected->data) << codec << select;
         const auto kept = static_cast<int64_t>(frame->positions.size());
-        TestCache reference_out(kLayout, kept, dtype, DeviceType::kCpu);
-        TestCache out(kLayout, kept, dtype, GetParam());
+        TestCache reference_out(kZeroPointLayout, kept, dtype, DeviceType::kCpu);
+        TestCache out(kZeroPointLayout, kept, dtype, GetParam());
         ASSERT_TRUE(DecodeCache(*expected, reference_out.View()).ok());
         ASSERT_TRUE(DecodeCache(*frame, out.View()).ok());
         ASSERT_EQ(out.Bytes(), reference_out.Bytes()) << codec << select;
@@ -139,10 +140,10 @@ TEST_P(ZeroPointTest, GivesTheCpusBits) {
 // A constant is its own middle, so that nothing is left to code.
 TEST_P(ZeroPointTest, AConstantThatTheTypeHoldsComesBackAsItIs) {
   SKIP_WITHOUT(GetParam());
-  for (const std::string& codec : EveryCodec("fp32")) {
+  for (const std::string& codec : EveryZeroPointCodec("fp32")) {
     for (const float value : {0.0f, 1.0f, -3.25f, 0x1p-149f}) {
       for (const int64_t num_tokens : {1, 3}) {
-        TestCache cache(kLayout, num_tokens, DType::kFp32, GetParam());
+        TestCache cache(kZeroPointLayout, num_tokens, DType::kFp32, GetParam());
         cache.Fill([&](int, Half, int64_t, int, int) { return value; });
         const auto frame = Encode(cache, codec);
         ASSERT_TRUE(frame.ok()) << codec << frame.status();
@@ -156,7 +157,7 @@ TEST_P(ZeroPointTest, AConstantThatTheTypeHoldsComesBackAsItIs) {
 
 TEST_P(ZeroPointTest, WhatItsTypeCannotStoreIsRefused) {
   SKIP_WITHOUT(GetParam());
-  TestCache cache(kLayout, 2, DType::kFp32, GetParam());
+  TestCache cache(kZeroPointLayout, 2, DType::kFp32, GetParam());
   cache.Fill([](int, Half, int64_t, int, int) { return -70000.0f; });
   const absl::Status status = Encode(cache, "int8,zero_point=midpoint").status();
   EXPECT_TRUE(absl::IsInvalidArgument(status));
@@ -168,11 +169,11 @@ TEST_P(ZeroPointTest, RefusesNonFiniteValuesNamingLayerHalfTokenAndHead) {
   SKIP_WITHOUT(GetParam());
   for (const float bad :
        {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
-    TestCache cache(kLayout, 4, DType::kFp32, GetParam());
+    TestCache cache(kZeroPointLayout, 4, DType::kFp32, GetParam());
     cache.Fill([&](int layer, Half half, int64_t t, int h, int d) {
       return layer == 1 && half == Half::kValue && t == 3 && h == 1 && d == 8 ? bad : 1.0f;
     });
-    for (const std::string& codec : EveryCodec("fp16")) {
+    for (const std::string& codec : EveryZeroPointCodec("fp16")) {
       EXPECT_THAT(std::string(Encode(cache, codec).status().message()),
                   HasSubstr("layer 1 value holds NaN or infinity at token 3, head 1"))
           << codec;
@@ -185,7 +186,7 @@ INSTANTIATE_TEST_SUITE_P(Devices, ZeroPointTest,
                          [](const auto& info) { return DeviceText(info.param); });
 
 TEST(ZeroPointFrameTest, AZeroPointThatIsNotFiniteIsRefused) {
-  TestCache cache(kLayout, 2, DType::kFp32, DeviceType::kCpu);
+  TestCache cache(kZeroPointLayout, 2, DType::kFp32, DeviceType::kCpu);
   cache.FillRandom(1);
   KvFrame frame = Encode(cache, "int8,zero_point=midpoint").value();
   const KvBlock& block = frame.blocks[1];

@@ -12,7 +12,7 @@ using ::testing::ElementsAre;
 
 // The maps of the published pairs, as (receiver layers, sharer layers): the first layers all read
 // sharer layer 0, the rest are `offset` apart.
-struct PublishedPair {
+struct MappedPair {
   int32_t receiver;
   int32_t sharer;
   int32_t last_clamped;  // -1: none
@@ -20,9 +20,9 @@ struct PublishedPair {
 };
 
 TEST(LayerMapTest, LastAlignedMapsThePublishedPairsFromTheEnd) {
-  for (const PublishedPair& pair :
-       {PublishedPair{28, 24, 4, -4}, PublishedPair{28, 16, 12, -12}, PublishedPair{28, 36, -1, 8},
-        PublishedPair{28, 28, -1, 0}, PublishedPair{36, 28, 8, -8}, PublishedPair{28, 26, 2, -2}}) {
+  for (const MappedPair& pair :
+       {MappedPair{28, 24, 4, -4}, MappedPair{28, 16, 12, -12}, MappedPair{28, 36, -1, 8},
+        MappedPair{28, 28, -1, 0}, MappedPair{36, 28, 8, -8}, MappedPair{28, 26, 2, -2}}) {
     const LayerMap map = LastAlignedMap(pair.receiver, pair.sharer);
     ASSERT_EQ(map.size(), static_cast<size_t>(pair.receiver));
     for (int32_t t = 0; t < pair.receiver; ++t) {

@@ -25,14 +25,14 @@ namespace {
 const KvLayout kReceiver = {3, 2, 16};
 const KvLayout kSharers[] = {{4, 3, 8}, {2, 1, 24}};
 
-struct Case {
+struct SharersCase {
   std::string name;
   at::ScalarType dtype;
 };
 
-void PrintTo(const Case& c, std::ostream* out) { *out << c.name; }
+void PrintTo(const SharersCase& c, std::ostream* out) { *out << c.name; }
 
-class SeveralSharersTest : public ::testing::TestWithParam<Case> {
+class SeveralSharersTest : public ::testing::TestWithParam<SharersCase> {
  protected:
   void SetUp() override {
     const char* root = std::getenv("QC2C_FUSER_FIXTURES");
@@ -131,8 +131,8 @@ TEST_P(SeveralSharersTest, AFaultNamesTheSharer) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Dtypes, SeveralSharersTest,
-                         ::testing::Values(Case{"several_fp32", at::kFloat},
-                                           Case{"several_bf16", at::kBFloat16}),
+                         ::testing::Values(SharersCase{"several_fp32", at::kFloat},
+                                           SharersCase{"several_bf16", at::kBFloat16}),
                          [](const auto& info) { return info.param.name; });
 
 }  // namespace

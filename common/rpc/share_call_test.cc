@@ -17,7 +17,7 @@ namespace {
 
 using ::testing::HasSubstr;
 
-constexpr absl::Duration kSoon = absl::Seconds(10);
+constexpr absl::Duration kShareSoon = absl::Seconds(10);
 
 // Messages of the given sizes, with bytes that no two places share by chance.
 std::vector<std::string> MakeMessages(const std::vector<size_t>& sizes) {
@@ -95,7 +95,7 @@ TEST_P(ShareCallTest, MessagesArriveUnchangedAndBothSidesCountTheSame) {
   });
   Caller caller;
   caller.Start(channel_);
-  ASSERT_TRUE(caller.done.WaitForNotificationWithTimeout(kSoon));
+  ASSERT_TRUE(caller.done.WaitForNotificationWithTimeout(kShareSoon));
   ASSERT_TRUE(caller.outcome.status.ok()) << caller.outcome.status;
   EXPECT_TRUE(caller.messages == sent);
   const uint64_t total = std::accumulate(sizes.begin(), sizes.end(), uint64_t{0});
@@ -103,7 +103,7 @@ TEST_P(ShareCallTest, MessagesArriveUnchangedAndBothSidesCountTheSame) {
   EXPECT_EQ(caller.outcome.tx_bytes.value(), total);
   EXPECT_EQ(caller.outcome.messages, sizes.size());
   EXPECT_EQ(caller.outcome.sharer_times.encode_us(), 123u);
-  ASSERT_TRUE(sharer_->done.WaitForNotificationWithTimeout(kSoon));
+  ASSERT_TRUE(sharer_->done.WaitForNotificationWithTimeout(kShareSoon));
   EXPECT_TRUE(sharer_->summary.status.ok());
   EXPECT_EQ(sharer_->summary.written_bytes, total);
   EXPECT_EQ(sharer_->summary.written_messages, sizes.size());
@@ -120,14 +120,14 @@ TEST_P(ShareCallTest, CancellingReachesTheSharerInTheMiddle) {
   });
   Caller caller;
   auto call = caller.Start(channel_);
-  ASSERT_TRUE(caller.first.WaitForNotificationWithTimeout(kSoon));
+  ASSERT_TRUE(caller.first.WaitForNotificationWithTimeout(kShareSoon));
   call->Cancel();
-  ASSERT_TRUE(caller.done.WaitForNotificationWithTimeout(kSoon));
+  ASSERT_TRUE(caller.done.WaitForNotificationWithTimeout(kShareSoon));
   EXPECT_EQ(caller.outcome.status.code(), absl::StatusCode::kCancelled);
   EXPECT_EQ(caller.messages.size(), 1u);
-  EXPECT_TRUE(worker_saw_it.WaitForNotificationWithTimeout(kSoon));
-  ASSERT_TRUE(sharer_->cancelled.WaitForNotificationWithTimeout(kSoon));
-  ASSERT_TRUE(sharer_->done.WaitForNotificationWithTimeout(kSoon));
+  EXPECT_TRUE(worker_saw_it.WaitForNotificationWithTimeout(kShareSoon));
+  ASSERT_TRUE(sharer_->cancelled.WaitForNotificationWithTimeout(kShareSoon));
+  ASSERT_TRUE(sharer_->done.WaitForNotificationWithTimeout(kShareSoon));
   EXPECT_EQ(sharer_->summary.status.code(), absl::StatusCode::kCancelled);
   EXPECT_EQ(sharer_->summary.written_bytes, 1000u);
   call->Cancel();  // of a call that is over: nothing happens
@@ -139,13 +139,13 @@ TEST_P(ShareCallTest, ADeadlineEndsTheCallOnBothSides) {
     writer->Finish(absl::OkStatus());
   });
   // The call must reach the sharer within its time, also on a busy machine.
-  ASSERT_TRUE(channel_->WaitForConnected(absl::ToChronoTime(absl::Now() + kSoon)));
+  ASSERT_TRUE(channel_->WaitForConnected(absl::ToChronoTime(absl::Now() + kShareSoon)));
   Caller caller;
   caller.Start(channel_, {.timeout = absl::Milliseconds(500)});
-  ASSERT_TRUE(caller.done.WaitForNotificationWithTimeout(kSoon));
+  ASSERT_TRUE(caller.done.WaitForNotificationWithTimeout(kShareSoon));
   EXPECT_EQ(caller.outcome.status.code(), absl::StatusCode::kDeadlineExceeded);
-  EXPECT_TRUE(sharer_->cancelled.WaitForNotificationWithTimeout(kSoon));
-  EXPECT_TRUE(sharer_->done.WaitForNotificationWithTimeout(kSoon));
+  EXPECT_TRUE(sharer_->cancelled.WaitForNotificationWithTimeout(kShareSoon));
+  EXPECT_TRUE(sharer_->done.WaitForNotificationWithTimeout(kShareSoon));
 }
 
 TEST_P(ShareCallTest, TheSharersErrorArrivesWithItsReason) {
@@ -155,7 +155,7 @@ TEST_P(ShareCallTest, TheSharersErrorArrivesWithItsReason) {
   });
   Caller caller;
   caller.Start(channel_);
-  ASSERT_TRUE(caller.done.WaitForNotificationWithTimeout(kSoon));
+  ASSERT_TRUE(caller.done.WaitForNotificationWithTimeout(kShareSoon));
   EXPECT_EQ(caller.outcome.status,
             absl::InvalidArgumentError("ids: found none, expected at least one"));
   EXPECT_EQ(caller.outcome.tx_bytes.value(), 0u);
@@ -168,7 +168,7 @@ TEST_P(ShareCallTest, MoreBytesThanAllowedEndTheCall) {
   });
   Caller caller;
   caller.Start(channel_, {.max_bytes = 1999});
-  ASSERT_TRUE(caller.done.WaitForNotificationWithTimeout(kSoon));
+  ASSERT_TRUE(caller.done.WaitForNotificationWithTimeout(kShareSoon));
   EXPECT_EQ(caller.outcome.status.code(), absl::StatusCode::kResourceExhausted);
   EXPECT_THAT(std::string(caller.outcome.status.message()), HasSubstr("at most 1999"));
   EXPECT_EQ(caller.messages.size(), 1u);
@@ -182,7 +182,7 @@ TEST_P(ShareCallTest, AMessageOverTheLimitEndsTheCall) {
   channel_ = CreateChannel(host_->address(), {.max_receive_message_bytes = 100'000}).value();
   Caller caller;
   caller.Start(channel_);
-  ASSERT_TRUE(caller.done.WaitForNotificationWithTimeout(kSoon));
+  ASSERT_TRUE(caller.done.WaitForNotificationWithTimeout(kShareSoon));
   EXPECT_EQ(caller.outcome.status.code(), absl::StatusCode::kResourceExhausted);
   EXPECT_TRUE(caller.messages.empty());
 }
@@ -202,7 +202,7 @@ TEST_P(ShareCallTest, AnExceptionInTheCallersCallbackEndsTheCall) {
                           status = outcome.status;
                           done.Notify();
                         }});
-  ASSERT_TRUE(done.WaitForNotificationWithTimeout(kSoon));
+  ASSERT_TRUE(done.WaitForNotificationWithTimeout(kShareSoon));
   EXPECT_EQ(status.code(), absl::StatusCode::kInternal);
 }
 
@@ -216,12 +216,12 @@ TEST_P(ShareCallTest, ASharerThatIsAwayIsUnavailableAndOneThatReturnsIsFound) {
   const auto channel = channel_;
   Caller before;
   before.Start(channel);
-  ASSERT_TRUE(before.done.WaitForNotificationWithTimeout(kSoon));
+  ASSERT_TRUE(before.done.WaitForNotificationWithTimeout(kShareSoon));
   EXPECT_TRUE(before.outcome.status.ok()) << before.outcome.status;
   host_.reset();
   Caller away;
   away.Start(channel);
-  ASSERT_TRUE(away.done.WaitForNotificationWithTimeout(kSoon));
+  ASSERT_TRUE(away.done.WaitForNotificationWithTimeout(kShareSoon));
   EXPECT_EQ(away.outcome.status.code(), absl::StatusCode::kUnavailable);
   EXPECT_FALSE(away.outcome.tx_bytes.ok());
 
@@ -233,7 +233,7 @@ TEST_P(ShareCallTest, ASharerThatIsAwayIsUnavailableAndOneThatReturnsIsFound) {
   do {
     Caller after;
     after.Start(channel);
-    ASSERT_TRUE(after.done.WaitForNotificationWithTimeout(kSoon));
+    ASSERT_TRUE(after.done.WaitForNotificationWithTimeout(kShareSoon));
     status = after.outcome.status;
     if (status.ok()) break;
     absl::SleepFor(absl::Milliseconds(50));
@@ -246,7 +246,7 @@ TEST(LastChannelTest, ACallMayBeTheLastToHoldItsChannel) {
   for (int round = 0; round < 20; ++round) {
     Caller caller;
     caller.Start(CreateChannel(ParseAddress("unix:absent.sock").value()).value());
-    ASSERT_TRUE(caller.done.WaitForNotificationWithTimeout(kSoon));
+    ASSERT_TRUE(caller.done.WaitForNotificationWithTimeout(kShareSoon));
     EXPECT_EQ(caller.outcome.status.code(), absl::StatusCode::kUnavailable);
   }
 }

@@ -14,15 +14,15 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
-constexpr KvLayout kLayout{.num_layers = 2, .num_kv_heads = 1, .head_dim = 4};
-constexpr uint64_t kModel = 0xfedcba9876543210;
+constexpr KvLayout kSharerLayout{.num_layers = 2, .num_kv_heads = 1, .head_dim = 4};
+constexpr uint64_t kSharerModel = 0xfedcba9876543210;
 
 absl::StatusOr<SensitivityFile> Load(const std::string& measurements,
                                      const std::string& model = "fedcba9876543210") {
   const std::filesystem::path path = std::filesystem::path(testing::TempDir()) / "sensitivity.json";
   std::ofstream(path) << R"({"format": "qc2c-sensitivity-1", "sharer_fingerprint": ")" << model
                       << R"(", "measurements": )" << measurements << "}";
-  return SensitivityFile::Load(path, kLayout, kModel);
+  return SensitivityFile::Load(path, kSharerLayout, kSharerModel);
 }
 
 std::string Measurement(int layer, const std::string& half, double error, double loss) {

@@ -158,7 +158,7 @@ TEST_P(AlignmentParity, ChatsAreCutMappedAndPaddedAsPython) {
   EXPECT_GT(num_aligned, 10u);
 }
 
-std::string Name(const testing::TestParamInfo<const char*>& info) { return info.param; }
+std::string NameOfPair(const testing::TestParamInfo<const char*>& info) { return info.param; }
 
 INSTANTIATE_TEST_SUITE_P(All, AlignmentParity,
                          testing::Values("embedded_to_tinyllama_small",
@@ -166,7 +166,7 @@ INSTANTIATE_TEST_SUITE_P(All, AlignmentParity,
                                          "qwen3_to_llama3_2", "qwen3_to_tinyllama",
                                          "qwen3_to_gemma3_it", "smollm2_to_qwen2_5",
                                          "smollm2_to_gemma3_it", "tinyllama_to_smollm2"),
-                         Name);
+                         NameOfPair);
 
 }  // namespace
 }  // namespace qc2c

@@ -214,7 +214,7 @@ absl::Status FrameReader::State::CheckHeader(const v1::CacheHeader& header) cons
   }
   ASSIGN_OR_RETURN(const CodecSpec codec, CodecFromProto(header.codec()));
   if (expected.codec.budget_bytes != 0) {
-    RETURN_IF_ERROR(CheckResolved(expected.codec, codec));
+    RETURN_IF_ERROR(CheckResolved(expected.codec, codec, expected.num_tokens));
     RETURN_IF_ERROR(codec.schedule.CheckLayers(expected.layout));
   } else if (codec != expected.codec) {
     return absl::FailedPreconditionError(

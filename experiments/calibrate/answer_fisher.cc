@@ -18,8 +18,8 @@
 namespace qc2c {
 namespace {
 
-constexpr double kLeastProbability = 1e-4;  // of an answer that counts
-constexpr double kNegligible = 1e-12;       // eigenvalues below this share of the largest
+constexpr double kLeastProbability = 1e-4;   // of an answer that counts
+constexpr double kNegligibleFisher = 1e-12;  // eigenvalues below this share of the largest
 
 SharerCache AtSlots(const CalibrationCache& shared, const std::vector<int32_t>& slots,
                     const KvLayerSet& layers, int32_t num_layers) {
@@ -74,7 +74,7 @@ absl::StatusOr<AnswerGradients> GradientsOf(const Model& receiver, const Fuser& 
 
 FuserMetric FactorOf(const at::Tensor& gram) {
   const auto [weights, directions] = EigenOf((gram + gram.t()) / 2);
-  const at::Tensor rows = (weights > weights.max() * kNegligible).nonzero().squeeze(1);
+  const at::Tensor rows = (weights > weights.max() * kNegligibleFisher).nonzero().squeeze(1);
   return {
       {weights.index_select(0, rows).sqrt().unsqueeze(1) * directions.index_select(1, rows).t()}};
 }

@@ -19,16 +19,16 @@ using Json = nlohmann::ordered_json;
 using ::testing::HasSubstr;
 using ::testing::StartsWith;
 
-std::filesystem::path Golden(const std::string& name) {
+std::filesystem::path GoldenKlt(const std::string& name) {
   return std::filesystem::path(QC2C_SOURCE_DIR) / "proto/golden/klt" / name;
 }
 
 std::vector<std::string> Messages(int level) {
-  return ReadFrameFile(Golden(absl::StrCat("level_", level, ".hex"))).value();
+  return ReadFrameFile(GoldenKlt(absl::StrCat("level_", level, ".hex"))).value();
 }
 
 const KltCodebook& Codebook() {
-  static const KltCodebook book = KltCodebook::Load(Golden("codebook.safetensors")).value();
+  static const KltCodebook book = KltCodebook::Load(GoldenKlt("codebook.safetensors")).value();
   return book;
 }
 

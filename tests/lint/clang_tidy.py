@@ -26,6 +26,7 @@ import tempfile
 import time
 
 PROGRESS_SECONDS = 15
+UNITY_INCLUDE = re.compile(r'^#include "(.*)"$', re.MULTILINE)
 DROPPED_FLAGS = {"-c", "-fpch-preprocess", "-fPIC", "-fPIE"}
 GROUP_SIZE = 12
 # What must differ between sources that are checked together: names that start a line, of functions, variables
@@ -51,7 +52,7 @@ def compiler_arguments(words: list[str]) -> tuple[str, ...]:
             skip = False
         elif word == "-o" or word == "-include":  # the latter only for precompiled headers
             skip = True
-        elif word in DROPPED_FLAGS or word.startswith("-W") or word.endswith(".cc"):
+        elif word in DROPPED_FLAGS or word.startswith("-W") or word.endswith((".cc", ".cxx")):
             continue
         else:
             kept.append(word)
@@ -72,21 +73,29 @@ def includes_by_object(build: pathlib.Path) -> dict[str, tuple[str, ...]]:
     return found
 
 
+def sources_compiled(entry: dict[str, str], build: pathlib.Path) -> list[pathlib.Path]:
+    """One, or those that CMake compiles together: they share their options, and here their includes."""
+    path = pathlib.Path(entry["file"])
+    if build in path.parents and path.parent.name == "Unity":
+        return [pathlib.Path(name) for name in UNITY_INCLUDE.findall(path.read_text())]
+    return [path]
+
+
 def read_sources(root: pathlib.Path, build: pathlib.Path, only: tuple[str, ...]) -> list[Source]:
     includes = includes_by_object(build)
     sources, not_built = [], []
     for entry in json.loads((build / "compile_commands.json").read_text()):
-        path = pathlib.Path(entry["file"])
-        if path.suffix != ".cc" or build in path.parents or not path.is_relative_to(root):
-            continue
-        if only and not str(path.relative_to(root)).startswith(only):
-            continue
         words = shlex.split(entry["command"])
         object_name = words[words.index("-o") + 1]
-        if object_name not in includes:
-            not_built.append(str(path.relative_to(root)))
-            continue
-        sources.append(Source(path, compiler_arguments(words), includes[object_name]))
+        for path in sources_compiled(entry, build):
+            if path.suffix != ".cc" or build in path.parents or not path.is_relative_to(root):
+                continue
+            if only and not str(path.relative_to(root)).startswith(only):
+                continue
+            if object_name not in includes:
+                not_built.append(str(path.relative_to(root)))
+                continue
+            sources.append(Source(path, compiler_arguments(words), includes[object_name]))
     if not_built:
         sys.exit(f"clang-tidy: not built, so what they include is unknown: {' '.join(not_built)}")
     return sources
@@ -113,7 +122,8 @@ def names_of(source: Source, root: pathlib.Path, build: pathlib.Path) -> dict[st
     """Those of the source and of the project's headers behind it."""
     names = {}
     for path in map(pathlib.Path, source.includes):
-        if path.is_relative_to(root) and build not in path.parents:
+        is_own = path == source.path or path.suffix != ".cc"  # not one that is compiled together with it
+        if is_own and path.is_relative_to(root) and build not in path.parents:
             names |= names_in(str(path))
     return names
 
