@@ -1,5 +1,10 @@
 #include "common/codec/frame_layout.h"
 
+#ifdef __linux__
+#include <sys/mman.h>
+#include <unistd.h>
+#endif
+
 #include <algorithm>
 #include <cmath>
 #include <new>
@@ -165,6 +170,22 @@ absl::Status CheckBlocks(const KvFrame& frame) {
   return absl::OkStatus();
 }
 
+// What is large is new from the system each time, which finds and clears it page by page: of a long
+// prompt's frame that took several times what encoding it does. No more than advice.
+void ReserveInLargePages(size_t bytes, std::vector<uint8_t>& memory) {
+  constexpr size_t kWorthIt = 4 << 20;
+  if (bytes < kWorthIt || memory.capacity() >= bytes) return;
+  memory = {};
+  memory.reserve(bytes);
+#ifdef __linux__
+  const auto page = static_cast<uintptr_t>(getpagesize());
+  const auto begin = reinterpret_cast<uintptr_t>(memory.data());
+  const uintptr_t first = (begin + page - 1) / page * page;
+  const uintptr_t end = (begin + bytes) / page * page;
+  madvise(reinterpret_cast<void*>(first), end - first, MADV_HUGEPAGE);
+#endif
+}
+
 }  // namespace
 
 absl::StatusOr<BlockBytes> BytesOfBlock(const CodecSpec& codec, const KvLayout& layout,
@@ -207,6 +228,7 @@ absl::Status LayOutBlocks(KvFrame& frame, FrameCodes codes) {
     for (KvBlock& block : frame.blocks) block.codes_offset = place(block.codes_bytes);
   }
   try {
+    ReserveInLargePages(data_bytes, frame.data);
     frame.data.assign(data_bytes, 0);
   } catch (const std::bad_alloc&) {
     return absl::ResourceExhaustedError(

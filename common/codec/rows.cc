@@ -61,7 +61,12 @@ QC2C_VECTOR_CLONES void LoadRows(DType dtype, const std::byte* const* rows, size
     const auto* const half = reinterpret_cast<const uint16_t*>(rows[r]);
     uint32_t max = 0;
     if (dtype == DType::kBf16) {
-      max = LoadWithMax(half, num, [](uint16_t bits) { return Bf16ToFp32(bits); }, out);
+      uint16_t upper = 0;  // of the maximum's bits
+      for (size_t i = 0; i < num; ++i) {
+        upper = std::max<uint16_t>(upper, half[i] & 0x7fffu);
+        out[i] = Bf16ToFp32(half[i]);
+      }
+      max = static_cast<uint32_t>(upper) << 16;
     } else if (dtype == DType::kFp16) {
       max = LoadWithMax(half, num, [](uint16_t bits) { return WidenFp16(bits); }, out);
     } else {

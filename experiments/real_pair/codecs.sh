@@ -3,8 +3,9 @@
 #
 #   experiments/real_pair/codecs.sh OUT [RECIPE[:PAIR] ...]
 #
-# RECIPE is real_codec, real_mixed, real_selections, real_budgets, real_budgets_weighted, real_codebook or real_text, of
-# PAIR qwen (default) or smollm2, or real_fact_codebook, whose pair is `fact` (default: all that have no PAIR).
+# RECIPE is real_codec, real_mixed, real_selections, real_budgets, real_budgets_weighted, real_codebook, real_text or
+# real_text_answer, of PAIR qwen (default) or smollm2, or real_fact_codebook, whose pair is `fact` (default: all that have
+# no PAIR, but real_text_answer). real_text_answer also of swapped and gemma, which have no fuser here.
 #
 # A codebook is OUT/PAIR.codebook; one that is missing is first made from the first $CALIBRATION_LIMIT (450) questions of
 # $CALIBRATION (JSONL, of the training splits; with facts for `fact`), with --metric $METRIC (fuser). Sensitivities are
@@ -30,14 +31,16 @@ sockets=$(mktemp -d)
 source "$root/experiments/daemons.sh"
 trap 'stop_daemons; rm -rf "$sockets"' EXIT
 
-declare -A receiver=([qwen]=Qwen2.5-Coder-0.5B-Instruct [smollm2]=SmolLM2-135M-Instruct [fact]=SmolLM2-135M-Instruct)
-declare -A sharer=([qwen]=Qwen2.5-Coder-1.5B-Instruct [smollm2]=Qwen2.5-Coder-1.5B-Instruct [fact]=Qwen2.5-Coder-0.5B-Instruct)
+declare -A receiver=([qwen]=Qwen2.5-Coder-0.5B-Instruct [smollm2]=SmolLM2-135M-Instruct [fact]=SmolLM2-135M-Instruct
+  [swapped]=SmolLM2-135M-Instruct [gemma]=SmolLM2-135M-Instruct)
+declare -A sharer=([qwen]=Qwen2.5-Coder-1.5B-Instruct [smollm2]=Qwen2.5-Coder-1.5B-Instruct [fact]=Qwen2.5-Coder-0.5B-Instruct
+  [swapped]=Qwen2.5-Coder-0.5B-Instruct [gemma]=gemma-3-270m)
 declare -A format=([qwen]=c2c_mc [smollm2]=c2c_mc [fact]=fact_options)
 device=(--device cuda --dtype bf16)
 
 serve() { # PAIR CODEBOOK NEED: empty, or `receiver` or `sensitivities`, which the sharer shall hold
   local own_receiver=${receiver[$1]} own_sharer=${sharer[$1]} held=()
-  local fuser=$root/data/pairs/$own_receiver+$own_sharer flags=("${device[@]}" --max-batch-size 64 --max-batch-tokens 16384)
+  local fuser=$root/data/pairs/$own_receiver+$own_sharer fused=() flags=("${device[@]}" --max-batch-size 64 --max-batch-tokens 16384)
   if [[ $2 ]]; then
     [[ -e $2 ]] ||
       qc2c calibrate --sharer "$QC2C_MODELS/$own_sharer" --receiver "$QC2C_MODELS/$own_receiver" --fuser "$fuser" \
@@ -57,7 +60,11 @@ serve() { # PAIR CODEBOOK NEED: empty, or `receiver` or `sensitivities`, which t
   stop_daemons
   start_daemon qc2c-sharer "$out/sharer.log" --model "$QC2C_MODELS/$own_sharer" --listen "unix:$sockets/sharer" \
     "${flags[@]}" "${held[@]}"
-  start_daemon qc2c-receiver "$out/receiver.log" --model "$QC2C_MODELS/$own_receiver" --fuser "$fuser" \
+  case $1 in
+    swapped | gemma) ;; # SmolLM2 <- 0.5B has one for facts, which these questions do not read
+    *) fused=(--fuser "$fuser") ;;
+  esac
+  start_daemon qc2c-receiver "$out/receiver.log" --model "$QC2C_MODELS/$own_receiver" "${fused[@]}" \
     --sharer "unix:$sockets/sharer" --listen "unix:$sockets/receiver" "${flags[@]}"
 }
 
