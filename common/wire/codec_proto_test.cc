@@ -48,6 +48,7 @@ TEST(CodecProtoTest, AChoiceOfKltComesBack) {
 TEST(CodecProtoTest, AScheduleAndABudgetComeBack) {
   for (const char* text : {"int4,keys=0-7:int8,values=20-23:bf16", "int8,budget_bytes=5000000000",
                            "bf16,select=back,budget_bytes=700,weights=00000000000000ab",
+                           "bf16,select=back,keep_tokens=8,budget_bytes=700",
                            "bf16,keys=0-1:none,values=3:nf4:group8:fp32",
                            "int4,axis=group,scale=two_level,keys=1:int8:group8"}) {
     const CodecSpec codec = CodecSpec::Parse(text).value();
@@ -133,8 +134,11 @@ TEST(CodecProtoTest, AFieldOutOfRangeIsRefusedByName) {
               HasSubstr("keys[0] is 2: expected less than 2, as there are 0 precisions"));
   EXPECT_THAT(CodecError([](auto& c) { c.add_key_precisions(258); }),
               HasSubstr("key_precisions[0] is 258"));
-  EXPECT_THAT(CodecError([](auto& c) { c.set_budget_bytes(9); }),
-              HasSubstr("budget_bytes and keep_ratio exclude each other"));
+  EXPECT_THAT(CodecError([](auto& c) {
+                c.set_budget_bytes(9);
+                c.set_entropy(v1::ENTROPY_RANS);
+              }),
+              HasSubstr("budget_bytes and entropy exclude each other"));
   EXPECT_THAT(CodecError([](auto& c) { c.set_weights(9); }), HasSubstr("weights"));
   EXPECT_THAT(CodecError([](auto& c) { c.add_precisions(); }), HasSubstr("precisions.scheme is 0"));
   for (void (*change)(v1::Codec&) : {

@@ -122,7 +122,8 @@ def names_of(source: Source, root: pathlib.Path, build: pathlib.Path) -> dict[st
     """Those of the source and of the project's headers behind it."""
     names = {}
     for path in map(pathlib.Path, source.includes):
-        is_own = path == source.path or path.suffix != ".cc"  # not one that is compiled together with it
+        # Not of a source that is only compiled together with it.
+        is_own = path == source.path or path.suffix != ".cc"
         if is_own and path.is_relative_to(root) and build not in path.parents:
             names |= names_in(str(path))
     return names
