@@ -4,7 +4,6 @@
 #include <bit>
 #include <cmath>
 #include <limits>
-#include <type_traits>
 #include <vector>
 
 #include "common/codec/absmax.h"
@@ -31,13 +30,9 @@ DType DTypeOf(ScaleType type) {
 }
 
 // By products (absmax_product.h); a row that comes next to a tie is divided (one of a hundred).
-// `dim`: a number, or a constant for which the loops are unrolled.
-template <typename Dim>
-[[gnu::always_inline]] inline void QuantizeRowsOf(Dim dim, const float* __restrict values,
-                                                  const float* __restrict scales,
-                                                  const float* __restrict reciprocals,
-                                                  size_t num_rows, float qmax,
-                                                  uint8_t* __restrict codes) {
+QC2C_VECTOR_CLONES void QuantizeRows(const float* __restrict values, const float* __restrict scales,
+                                     const float* __restrict reciprocals, size_t num_rows,
+                                     size_t dim, float qmax, uint8_t* __restrict codes) {
   for (size_t r = 0; r < num_rows; ++r) {
     const float* __restrict const row = values + r * dim;
     uint8_t* __restrict const out = codes + r * dim;
@@ -54,20 +49,6 @@ template <typename Dim>
     for (size_t d = 0; d < dim; ++d) {
       out[d] = static_cast<uint8_t>(AbsmaxCode(row[d], divisor, qmax));
     }
-  }
-}
-
-QC2C_VECTOR_CLONES void QuantizeRows(const float* values, const float* scales,
-                                     const float* reciprocals, size_t num_rows, size_t dim,
-                                     float qmax, uint8_t* codes) {
-  using Of64 = std::integral_constant<size_t, 64>;
-  using Of128 = std::integral_constant<size_t, 128>;
-  if (dim == 64) {
-    QuantizeRowsOf(Of64(), values, scales, reciprocals, num_rows, qmax, codes);
-  } else if (dim == 128) {
-    QuantizeRowsOf(Of128(), values, scales, reciprocals, num_rows, qmax, codes);
-  } else {
-    QuantizeRowsOf(dim, values, scales, reciprocals, num_rows, qmax, codes);
   }
 }
 
