@@ -278,7 +278,7 @@ absl::Status ValidateEntropy(const CodecSpec& spec) {
 
 void AppendSelection(const CodecSpec& spec, std::string& text) {
   const bool has_budget = spec.budget_bytes != 0;
-  const bool is_default = has_budget ? spec.selection == Selection::kValueNorm : true;
+  const bool is_default = !has_budget || spec.selection == Selection::kValueNorm;
   if (!spec.keep.has_value() && is_default) return;
   absl::StrAppend(&text, ",select=", std::string(SelectionName(spec.selection)));
   if (spec.selection == Selection::kSinks && spec.sinks != CodecSpec::kDefaultSinks) {

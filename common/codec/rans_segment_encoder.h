@@ -198,9 +198,8 @@ class RansSegmentEncoder {
   const uint32_t num_symbols_;
   const SymbolReader symbols_;
   uint32_t* const scratch_;
-  const uint16_t* channels_ =
-      nullptr;          // [num_channels] table's number and, in the upper byte, shift
-  uint32_t table_ = 0;  // of a segment with one
+  const uint16_t* channels_ = nullptr;  // [num_channels] table's number, shift in the upper byte
+  uint32_t table_ = 0;                  // of a segment with one
   uint32_t num_lanes_ = 0;
   uint32_t num_words_ = 0;     // that have been emitted
   PerLane<uint32_t> x_;        // the lanes' states
