@@ -34,7 +34,9 @@ function(qc2c_precompiled_headers name)
   target_link_libraries(${name} PRIVATE ${ARG_LINKS})
   target_compile_options(${name} PRIVATE ${ARG_OPTIONS})
   target_compile_options(${name} PRIVATE ${QC2C_PRECOMPILE_OPTIONS})
-  list(TRANSFORM ARG_HEADERS PREPEND ${folder}/)
+  # Quoted, they are found below the project's root: no absolute path, which another checkout would not share.
+  target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR})
+  list(TRANSFORM ARG_HEADERS REPLACE "(.+)" "\"cmake/precompiled/\\1\"")
   target_precompile_headers(${name} PRIVATE ${ARG_HEADERS})
 endfunction()
 

@@ -155,8 +155,9 @@ class RansSegmentEncoder {
   QC2C_DEVICE void Push(PerLane<Pushes>& pushes, uint32_t k, uint8_t* stream) {
     PerLane<bool> emits;
     warp_.ForEachLane([&](uint32_t lane) {
-      const auto entry = static_cast<uint32_t>(pushes[lane].of[k]);
-      emits[lane] = entry != 0 && EmitsWord(x_[lane], EntryFrequency(entry));
+      const uint64_t push = pushes[lane].of[k];
+      emits[lane] =
+          push != kNoPush && EmitsWord(x_[lane], EntryFrequency(static_cast<uint32_t>(push)));
     });
     const uint32_t emitters = warp_.Ballot(emits);
     warp_.ForEachLane([&](uint32_t lane) {

@@ -74,10 +74,11 @@ def includes_by_object(build: pathlib.Path) -> dict[str, tuple[str, ...]]:
 
 
 def sources_compiled(entry: dict[str, str], build: pathlib.Path) -> list[pathlib.Path]:
-    """One, or those that CMake compiles together: they share their options, and here their includes."""
+    """One, or those that are compiled together: they share their options, and here their includes."""
     path = pathlib.Path(entry["file"])
-    if build in path.parents and path.parent.name == "Unity":
-        return [pathlib.Path(name) for name in UNITY_INCLUDE.findall(path.read_text())]
+    if build in path.parents and path.parent.name == "unity":
+        names = UNITY_INCLUDE.findall(path.read_text())
+        return [pathlib.Path(os.path.normpath(path.parent / name)) for name in names]
     return [path]
 
 

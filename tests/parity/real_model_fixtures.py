@@ -71,11 +71,8 @@ def main():
     output.mkdir(parents=True, exist_ok=True)
     for name, longest in MODELS.items():
         folder, path = models / name, output / f"{name}.safetensors"
-        sources = [pathlib.Path(__file__), *folder.glob("*.json"), *folder.glob("*.safetensors")]
         if not folder.is_dir():
             print(f"skipped: {folder} is not there")
-            continue
-        if path.is_file() and path.stat().st_mtime > max(s.stat().st_mtime for s in sources):
             continue
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
         batch = draw_batch(folder, longest)
