@@ -41,7 +41,8 @@ python_tests() {
     fi
   done
   [[ ${#folders[@]} -eq 0 ]] && return
-  (cd "$QC2C_ROOT" && "$QC2C_PYTHON" -m pytest -q -p no:cacheprovider -rs -n "$QC2C_JOBS" --dist loadfile \
+  # One file more at a time than there are jobs, as tests of daemons often wait.
+  (cd "$QC2C_ROOT" && "$QC2C_PYTHON" -m pytest -q -p no:cacheprovider -rs -n "$((QC2C_JOBS + 1))" --dist loadfile \
     "--junitxml=$results/pytest.xml" "${folders[@]}")
 }
 

@@ -41,7 +41,7 @@ def fake_hub(files: dict[str, bytes], sha256: dict[str, str] | None = None) -> I
             path = self.path.partition("?")[0]
             _, _, name = path.partition(f"/{REPO}/resolve/")
             _, _, name = name.partition("/")  # after the revision
-            if path.startswith(f"/api/models/{REPO}"):
+            if path.startswith((f"/api/models/{REPO}", f"/api/datasets/{REPO}")):
                 siblings = [_describe(name, body, sha256 or {}) for name, body in files.items()]
                 model = {"id": REPO, "sha": COMMIT, "siblings": siblings}
                 self.reply(json.dumps(siblings if "/tree/" in path else model).encode())

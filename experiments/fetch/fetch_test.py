@@ -239,6 +239,9 @@ def test_questions_come_from_the_hub_as_lines_that_the_driver_reads(command):
     assert [line["id"] for line in lines] == ["q0", "q1", "q2"]
     assert lines[0]["choices"] == {"A": "this", "B": "that"}
     assert lines[0]["answer"] == "B"
+    target.unlink()
+    again = command.run("set")  # no hub, but the file is in the hub's cache
+    assert (again.returncode, again.stdout) == (0, result.stdout), again.stderr
 
 
 def test_questions_without_a_hub_end_with_69_and_leave_nothing(command):

@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from fetch_error import EXIT_BAD_DATA, EXIT_UNAVAILABLE, FetchError
 
@@ -15,6 +16,7 @@ from fetch_error import EXIT_BAD_DATA, EXIT_UNAVAILABLE, FetchError
 WANTED = ["*.json", "*.safetensors", "*.jinja", "tokenizer.model"]
 NOT_WANTED = ["*/*"]
 ASK_SECONDS = 10
+T = TypeVar("T")
 
 
 class HubUnavailable(Exception):
@@ -29,20 +31,26 @@ class HubModel:
     sha256: dict[str, str]  # of the large files, by name
 
 
-def ask_hub(repo: str) -> HubModel:
-    """What the hub has; HubUnavailable says why it has nothing."""
-    from huggingface_hub import HfApi
+def _ask(question: Callable[[], T]) -> T:
+    """The hub's answer; HubUnavailable says why there is none."""
     from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
-    from huggingface_hub.utils import filter_repo_objects
 
     try:
-        info = HfApi().model_info(repo, files_metadata=True, timeout=ASK_SECONDS)
+        return question()
     except HfHubHTTPError as error:
         raise HubUnavailable(str(error).strip().splitlines()[0]) from error
     except OfflineModeIsEnabled as error:
         raise HubUnavailable("HF_HUB_OFFLINE is set") from error
     except Exception as error:  # of whichever HTTP library the installed huggingface_hub uses
         raise HubUnavailable(f"{type(error).__name__}: {error}") from error
+
+
+def ask_hub(repo: str) -> HubModel:
+    """What the hub has; HubUnavailable says why it has nothing."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.utils import filter_repo_objects
+
+    info = _ask(lambda: HfApi().model_info(repo, files_metadata=True, timeout=ASK_SECONDS))
     files = list(
         filter_repo_objects(
             info.siblings,
@@ -83,11 +91,15 @@ def download(model: HubModel, say: Callable[[str], None]) -> Path:
 
 def download_file(data_set: str, name: str) -> Path:
     """One file of a data set, in the hub's own cache."""
-    from huggingface_hub import hf_hub_download
+    from huggingface_hub import HfApi, hf_hub_download, try_to_load_from_cache
 
     try:
+        # Asked once, so that nobody waits for the retries of a download that has no hub to come from.
+        _ask(lambda: HfApi().dataset_info(data_set, timeout=ASK_SECONDS))
         return Path(hf_hub_download(data_set, name, repo_type="dataset"))
     except Exception as error:  # as above
+        if isinstance(kept := try_to_load_from_cache(data_set, name, repo_type="dataset"), str):
+            return Path(kept)
         message = str(error).strip().splitlines()[0]
         raise FetchError(f"{data_set}: {name}: {message}", EXIT_UNAVAILABLE) from error
 
