@@ -12,6 +12,7 @@
 #include "absl/strings/str_join.h"
 #include "common/base/hash.h"
 #include "common/base/status_macros.h"
+#include "common/codec/scheme_registry.h"
 #include "common/obs/metrics.h"
 #include "common/obs/qc2c_metrics.h"
 #include "common/rpc/stop_signals.h"
@@ -68,7 +69,7 @@ absl::Status Run(const ReceiverOptions& options) {
                                         return std::string(
                                             AlignmentStrategyName(s.pairing().strategy()));
                                       })},
-                 {"codecs", SchemeNames()},
+                 {"codecs", SchemeNames(",")},
                  {"codebooks", OfEach(sharers, [](Sharer s) { return s.codebooks().IdsText(); })}},
        .stop_admitting = [&] { service.StopAdmitting(); },
        .busy = [&] { return metrics.inflight.Value() > 0; }});

@@ -10,6 +10,7 @@
 #include "common/base/hash.h"
 #include "common/base/status_macros.h"
 #include "common/codec/klt_codebooks.h"
+#include "common/codec/scheme_registry.h"
 #include "common/obs/metrics.h"
 #include "common/obs/qc2c_metrics.h"
 #include "common/rpc/stop_signals.h"
@@ -85,7 +86,7 @@ absl::Status Run(const DaemonOptions& options, uint32_t chunk_bytes, const Codec
                                    {"layout", language_model.model.config().Layout().ToString()},
                                    {"device", options.device},
                                    {"dtype", options.dtype},
-                                   {"codecs", SchemeNames()},
+                                   {"codecs", SchemeNames(",")},
                                    {"weights", weight_ids.empty() ? "none" : weight_ids},
                                    {"codebooks", codebook_ids},
                                    {"held_bytes", std::to_string(receiver ? receiver->bytes : 0)}},

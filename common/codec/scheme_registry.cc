@@ -2,7 +2,9 @@
 
 #include <array>
 
+#include "absl/strings/str_cat.h"
 #include "common/codec/absmax.h"
+#include "common/codec/codec_spec.h"
 #include "common/codec/float_scheme.h"
 #include "common/codec/level_scheme.h"
 
@@ -38,6 +40,14 @@ const SchemeCoder* FindScheme(Scheme scheme) {
     if (known.coder->scheme() == scheme) return known.coder;
   }
   return nullptr;
+}
+
+std::string SchemeNames(std::string_view separator) {
+  std::string names;
+  for (const RegisteredScheme& known : AllSchemes()) {
+    absl::StrAppend(&names, std::string(known.coder->name()), std::string(separator));
+  }
+  return absl::StrCat(names, std::string(SchemeName(Scheme::kKlt)));
 }
 
 const SchemeCoder* FindScheme(std::string_view name) {

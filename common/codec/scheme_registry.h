@@ -2,6 +2,7 @@
 #pragma once
 
 #include <span>
+#include <string>
 #include <string_view>
 
 #include "common/codec/cuda_scheme.h"
@@ -15,6 +16,9 @@ struct RegisteredScheme {
 };
 
 std::span<const RegisteredScheme> AllSchemes();
+
+// The names of those and klt, which is no scheme of tensors: all that this build can code.
+std::string SchemeNames(std::string_view separator);
 
 // Null if there is none. What comes from the wire may hold any value.
 const SchemeCoder* FindScheme(Scheme scheme);

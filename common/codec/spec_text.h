@@ -10,6 +10,9 @@
 
 namespace qc2c {
 
+// What a count expects.
+inline constexpr const char* kAtLeastOne = "a whole number of at least 1";
+
 // INVALID_ARGUMENT: "codec: KEY is 'VALUE': expected EXPECTED".
 inline absl::Status Unexpected(std::string_view key, std::string_view value,
                                std::string_view expected) {

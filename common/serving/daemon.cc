@@ -10,8 +10,6 @@
 #include "absl/strings/str_join.h"
 #include "absl/time/time.h"
 #include "common/base/status_macros.h"
-#include "common/codec/codec_spec.h"
-#include "common/codec/scheme_registry.h"
 #include "common/obs/http_endpoint.h"
 #include "common/obs/log.h"
 #include "common/rpc/exit_code.h"
@@ -29,14 +27,6 @@ absl::Status PrepareProcess(const DaemonOptions& options) {
 RemoteAccess AccessOf(const DaemonOptions& options) {
   return options.insecure_remote == "on" ? RemoteAccess::kAllowInsecureRemote
                                          : RemoteAccess::kRefuse;
-}
-
-std::string SchemeNames() {
-  std::string names;
-  for (const RegisteredScheme& scheme : AllSchemes()) {
-    absl::StrAppend(&names, std::string(scheme.coder->name()), ",");
-  }
-  return absl::StrCat(names, std::string(SchemeName(Scheme::kKlt)));
 }
 
 absl::Status Serve(const DaemonOptions& options, const Serving& serving) {

@@ -20,9 +20,6 @@ absl::Status PrepareProcess(const DaemonOptions& options);
 
 RemoteAccess AccessOf(const DaemonOptions& options);
 
-// "fp32,bf16,...": every scheme that this build encodes and decodes.
-std::string SchemeNames();
-
 struct Serving {
   std::string program;  // "qc2c-sharer"
   HostedService service;
