@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "common/base/status_macros.h"
+#include "common/model/torch_status.h"
 #include "common/wire/byte_counts.h"
 
 namespace qc2c {
@@ -45,6 +46,17 @@ AnswerBatch::AnswerBatch(const AnswerParts& parts, std::vector<AnswerJob> jobs) 
 }
 
 void AnswerBatch::Run() {
+  // What the stages call of the model and the fuser throws nothing; but they move tensors about
+  // themselves, and memory may run out there.
+  const absl::Status status = CatchTorch([this] {
+    RunStages();
+    return absl::OkStatus();
+  });
+  if (status.ok()) return;
+  for (auto& question : questions_) Fail(*question, status);
+}
+
+void AnswerBatch::RunStages() {
   if (questions_.front()->request().mode() == v1::MODE_PREFIX) return RunPrefixed();
   AskSharers();
   TakeTexts();
@@ -156,16 +168,20 @@ void AnswerBatch::DropEndedRows() {
 }
 
 void AnswerBatch::Fail(AnswerState& question, const absl::Status& status) {
-  question.state = AnswerState::State::kEnded;
-  question.job.finish(status);
+  if (question.open()) End(question, status);
 }
 
 void AnswerBatch::Succeed(AnswerState& question) {
-  question.state = AnswerState::State::kEnded;
   question.reply.set_final(true);
   for (const CacheShare& share : question.shares) AddShare(share, question.reply);
   question.reply.mutable_times()->set_total_us(MicrosecondsSince(question.job.arrived));
-  question.job.finish(std::move(question.reply));
+  End(question, std::move(question.reply));
+}
+
+void AnswerBatch::End(AnswerState& question, absl::StatusOr<v1::AnswerReply> answer) {
+  question.state = AnswerState::State::kEnded;
+  question.job.cancelled = nullptr;  // the call that it asks is gone once it has its answer
+  question.job.finish(std::move(answer));
 }
 
 }  // namespace qc2c

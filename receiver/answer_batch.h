@@ -23,6 +23,7 @@ class AnswerBatch {
   void Run();
 
  private:
+  void RunStages();
   void RunPrefixed();
   // The stages, in this order. Each works on the questions that are still in the batch.
   void AskSharers();          // starts every Share and Generate of the batch
@@ -66,11 +67,13 @@ class AnswerBatch {
   void Generate(const std::vector<AnswerState*>& questions, const KvCache& cache);
   void ScoreOptions(const std::vector<AnswerState*>& questions, const KvCache& cache);
 
+  // Without effect on a question that has ended.
   void Fail(AnswerState& question, const absl::Status& status);
   // A sharer failed it: the question fails, unless its caller allows that it goes on with the
   // others, or alone. Whether it does.
   bool GoesOnWithout(AnswerState& question, const absl::Status& status);
   void Succeed(AnswerState& question);
+  static void End(AnswerState& question, absl::StatusOr<v1::AnswerReply> answer);
   // Takes the questions that ended out of rows_ and cache_.
   void DropEndedRows();
 

@@ -1,9 +1,11 @@
 // The last stage of a batch: from a cache to text or to scored options.
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <string>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "common/model/decoding.h"
 #include "common/text/tokenizer.h"
 #include "receiver/answer_batch.h"
@@ -19,6 +21,17 @@ TokenBatch LastParts(const std::vector<AnswerState*>& questions, at::Device devi
 
 bool Cancelled(const AnswerState& question) {
   return question.job.cancelled && question.job.cancelled();
+}
+
+// A cache may hold what no computation survives: its checksum says that it arrived, not that it is
+// sound.
+absl::Status CheckFinite(const std::vector<double>& scores) {
+  for (size_t i = 0; i < scores.size(); ++i) {
+    if (std::isfinite(scores[i])) continue;
+    return absl::InternalError(absl::StrCat("the log-probability of options[", i, "] is ",
+                                            scores[i], ": expected a finite number"));
+  }
+  return absl::OkStatus();
 }
 
 // LOGITS looks at an option's first token alone, LOGLIKELIHOOD at the mean over all of its tokens.
@@ -113,8 +126,9 @@ void AnswerBatch::ScoreOptions(const std::vector<AnswerState*>& questions, const
   parts_.metrics.ObserveStage(Stage::kGenerate, generate_us);
   for (size_t i = 0; i < questions.size(); ++i) {
     AnswerState& question = *questions[i];
-    if (!scores.ok()) {
-      Fail(question, scores.status());
+    const absl::Status status = scores.ok() ? CheckFinite((*scores)[i]) : scores.status();
+    if (!status.ok()) {
+      Fail(question, status);
       continue;
     }
     for (size_t option = 0; option < options[i].size(); ++option) {

@@ -33,7 +33,9 @@ std::vector<AnswerJob> TakeAlike(std::vector<AnswerJob>& jobs) {
 }  // namespace
 
 AnswerEngine::AnswerEngine(const AnswerParts& parts, const BatchLimits& limits, int num_workers)
-    : parts_(parts), queue_("answer", limits) {
+    : parts_(parts), queue_("answer", limits, [this](size_t size) {
+        parts_.metrics.queue_length.Set(static_cast<double>(size));
+      }) {
   for (int i = 0; i < num_workers; ++i) workers_.emplace_back([this] { Work(); });
 }
 
@@ -49,9 +51,7 @@ absl::Status AnswerEngine::Submit(AnswerJob job) {
   RETURN_IF_ERROR(Tokenize(job));
   job.tokenize_us = MicrosecondsSince(start);
   parts_.metrics.ObserveStage(Stage::kTokenize, job.tokenize_us);
-  RETURN_IF_ERROR(queue_.Push(std::move(job)));
-  parts_.metrics.queue_length.Set(static_cast<double>(queue_.size()));
-  return absl::OkStatus();
+  return queue_.Push(std::move(job));
 }
 
 absl::Status AnswerEngine::ChooseSharers(AnswerJob& job) const {
@@ -179,7 +179,6 @@ void AnswerEngine::Work() {
   while (true) {
     std::vector<AnswerJob> jobs = queue_.PopBatch();
     if (jobs.empty()) return;
-    parts_.metrics.queue_length.Set(static_cast<double>(queue_.size()));
     parts_.metrics.batch_size.Observe(static_cast<double>(jobs.size()));
     for (const AnswerJob& job : jobs) {
       parts_.metrics.ObserveStage(Stage::kQueue, MicrosecondsSince(job.arrived));

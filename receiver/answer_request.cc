@@ -30,9 +30,9 @@ absl::Status CheckMethod(const v1::AnswerRequest& request) {
             "method is ", v1::AnswerMethod_Name(request.method()), ": mode ",
             v1::Mode_Name(request.mode()), " answers with text, expected ANSWER_METHOD_GENERATE"));
       }
-      if (request.options_size() < 2) {
-        return absl::InvalidArgumentError(
-            absl::StrCat("options has ", request.options_size(), " entries: expected at least 2"));
+      if (request.options_size() < 2 || request.options_size() > kMaxOptions) {
+        return absl::InvalidArgumentError(absl::StrCat("options has ", request.options_size(),
+                                                       " entries: expected 2 to ", kMaxOptions));
       }
       return absl::OkStatus();
     default:
@@ -120,6 +120,11 @@ absl::Status CheckSharers(const v1::AnswerRequest& request) {
 }  // namespace
 
 absl::Status CheckAnswerRequest(const v1::AnswerRequest& request) {
+  if (request.question_id().size() > kMaxQuestionIdBytes) {
+    return absl::InvalidArgumentError(absl::StrCat("question_id has ", request.question_id().size(),
+                                                   " bytes: expected at most ",
+                                                   kMaxQuestionIdBytes));
+  }
   if (request.prompt().messages().empty() && request.prompt().text().empty()) {
     return absl::InvalidArgumentError(
         "prompt.messages is empty: expected at least one message, or text");

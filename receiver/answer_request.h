@@ -1,6 +1,7 @@
 // What an AnswerRequest may say, checked before anything is computed.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 #include "absl/status/status.h"
@@ -11,6 +12,8 @@ namespace qc2c {
 // Stands in the prompt of MODE_TEXT for what the sharer writes.
 inline constexpr char kHintPlaceholder[] = "{hint}";
 inline constexpr uint32_t kMaxNewTokens = 4096;
+inline constexpr size_t kMaxQuestionIdBytes = 256;
+inline constexpr int kMaxOptions = 256;
 
 // INVALID_ARGUMENT naming the field, what was found and what was expected.
 absl::Status CheckAnswerRequest(const v1::AnswerRequest& request);

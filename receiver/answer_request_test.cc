@@ -86,13 +86,26 @@ TEST(CheckAnswerRequestTest, ScoredOptionsNeedTwoOfThemAndTheReceiversLogits) {
           r.set_method(method);
           r.add_options(" A");
         },
-        "options has 1 entries", "at least 2");
+        "options has 1 entries", "2 to 256");
+    ExpectRefused(
+        v1::MODE_FUSED,
+        [&](Request& r) {
+          r.set_method(method);
+          for (int i = 0; i < 257; ++i) r.add_options(" A");
+        },
+        "options has 257 entries", "2 to 256");
     for (const v1::Mode mode : {v1::MODE_SHARER, v1::MODE_TEXT_ANSWER}) {
       ExpectRefused(
           mode, [&](Request& r) { r.set_method(method); }, v1::AnswerMethod_Name(method),
           "GENERATE");
     }
   }
+}
+
+TEST(CheckAnswerRequestTest, AQuestionsIdIsShort) {
+  ExpectRefused(
+      v1::MODE_RECEIVER, [](Request& r) { r.set_question_id(std::string(257, 'q')); },
+      "question_id has 257 bytes", "at most 256");
 }
 
 TEST(CheckAnswerRequestTest, TextNeedsAPlaceForTheHintAndAQuestionForTheSharer) {

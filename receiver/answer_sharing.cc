@@ -175,7 +175,7 @@ absl::Status AnswerBatch::StartShare(const v1::AnswerRequest& request, CacheShar
   message.set_model_fingerprint(sharer.card().model_fingerprint());
   message.set_question_id(request.question_id());
   share.source = CacheShare::Source::kSharer;
-  share.call = sharer.link().Share(message);
+  share.call = sharer.link().Share(message, MostBytes(share.expectation));
   return absl::OkStatus();
 }
 

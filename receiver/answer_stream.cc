@@ -5,6 +5,7 @@
 
 #include "common/rpc/status.h"
 #include "common/serving/request_record.h"
+#include "receiver/answer_request.h"
 
 namespace qc2c {
 
@@ -19,6 +20,13 @@ class AnswerStream::Outbox {
   void Expect() {
     std::lock_guard lock(mutex_);
     ++owed_;
+  }
+  // Reads the next question now, or when the peer has read enough of its replies: one that only
+  // writes must not have them pile up here.
+  void ReadNext() {
+    std::lock_guard lock(mutex_);
+    wants_read_ = true;
+    Advance();
   }
   // A final reply settles one that was expected.
   void Send(v1::AnswerReply reply) {
@@ -46,10 +54,18 @@ class AnswerStream::Outbox {
   }
 
  private:
-  // Starts the next write, or ends the stream. With the lock held.
+  // More replies than a batch has, so that none waits for a reader that keeps up.
+  static constexpr size_t kMaxUnread = 256;
+
+  // Starts what can be: the next read, and the next write or the end. With the lock held.
   void Advance() {
-    if (stream_ == nullptr || writing_ || finished_) return;
-    if (cancelled_) replies_.clear();
+    if (stream_ == nullptr || finished_) return;
+    if (cancelled_ && !writing_) replies_.clear();
+    if (wants_read_ && replies_.size() < kMaxUnread) {
+      wants_read_ = false;
+      stream_->StartRead();
+    }
+    if (writing_) return;
     if (!replies_.empty()) {
       writing_ = true;
       stream_->StartWrite(&replies_.front());
@@ -64,6 +80,7 @@ class AnswerStream::Outbox {
   AnswerStream* stream_;
   std::deque<v1::AnswerReply> replies_;  // the first one is being written if writing_
   int64_t owed_ = 0;
+  bool wants_read_ = false;
   bool writing_ = false;
   bool reads_done_ = false;
   bool finished_ = false;
@@ -71,18 +88,21 @@ class AnswerStream::Outbox {
 
 AnswerStream::AnswerStream(AnswerEngine& engine, Qc2cMetrics& metrics)
     : engine_(engine), metrics_(metrics), outbox_(std::make_shared<Outbox>(this)) {
-  StartRead(&request_);
+  StartRead();
 }
+
+void AnswerStream::StartRead() { ServerBidiReactor::StartRead(&request_); }
 
 void AnswerStream::OnReadDone(bool ok) {
   if (!ok) return outbox_->ReadsDone();
   Submit();
-  StartRead(&request_);
+  outbox_->ReadNext();
 }
 
 void AnswerStream::Submit() {
   auto record = std::make_shared<RequestRecord>(metrics_, "AnswerBatch");
-  const std::string id = request_.question_id();
+  // A longer one is refused; the reply that says so need not carry it all.
+  const std::string id = request_.question_id().substr(0, kMaxQuestionIdBytes);
   record->Note("question_id", id);
   record->Note("mode", v1::Mode_Name(request_.mode()));
   outbox_->Expect();

@@ -30,6 +30,7 @@ class AnswerStream final : public grpc::ServerBidiReactor<v1::AnswerRequest, v1:
  private:
   class Outbox;
 
+  void StartRead();
   void Submit();
 
   AnswerEngine& engine_;

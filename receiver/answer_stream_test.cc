@@ -3,7 +3,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <map>
+#include <thread>
 
 #include "receiver/served_receiver.h"
 
@@ -72,6 +74,44 @@ TEST_F(AnswerStreamTest, WithoutStreamingThereIsOneReplyAQuestion) {
   }
   EXPECT_EQ(answered.size(), 40u);
   for (const auto& [id, count] : answered) EXPECT_EQ(count, 1) << id;
+}
+
+// Neither the questions nor what they would be told may pile up: the stream stands still, and goes
+// on when the caller reads.
+TEST_F(AnswerStreamTest, ACallerThatOnlyWritesIsNotReadFurther) {
+  constexpr int kQuestions = 50'000;
+  grpc::ClientContext context;
+  SetTimeout(absl::Seconds(60), &context);
+  const auto stream = stub->AnswerBatch(&context);
+  v1::AnswerRequest refused = MakeQuestion(v1::MODE_RECEIVER);
+  refused.clear_prompt();
+  refused.set_question_id(std::string(200, 'q'));
+  std::atomic<int> written = 0;
+  std::thread writer([&] {
+    while (written < kQuestions && stream->Write(refused)) ++written;
+    stream->WritesDone();
+  });
+  int before = -1;
+  while (written != before) {
+    before = written;
+    absl::SleepFor(absl::Milliseconds(300));
+  }
+  EXPECT_LT(before, kQuestions);
+  int answered = 0;
+  v1::AnswerReply reply;
+  while (stream->Read(&reply)) ++answered;
+  writer.join();
+  EXPECT_TRUE(stream->Finish().ok());
+  EXPECT_EQ(answered, kQuestions);
+}
+
+TEST_F(AnswerStreamTest, AnIdThatIsRefusedForItsLengthIsNotSentBackWhole) {
+  v1::AnswerRequest request = MakeQuestion(v1::MODE_RECEIVER);
+  request.set_question_id(std::string(100'000, 'q'));
+  const auto replies = AskAll({request});
+  ASSERT_EQ(replies.size(), 1u);
+  EXPECT_THAT(replies[0].error_message(), HasSubstr("question_id has 100000 bytes"));
+  EXPECT_EQ(replies[0].question_id().size(), 256u);
 }
 
 TEST_F(AnswerStreamTest, ABadQuestionIsAnErrorOfItsOwn) {

@@ -6,6 +6,7 @@
 // --sharer and --fuser may be repeated; --combine says how several sharers are fused.
 #include <CLI/CLI.hpp>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -38,6 +39,7 @@ std::string FuserOf(const ConnectedSharer& sharer) {
 }
 
 absl::Status Run(const ReceiverOptions& options) {
+  std::optional<StopSignalsEndProcess> loading(std::in_place);
   RETURN_IF_ERROR(PrepareProcess(options.daemon));
   ASSIGN_OR_RETURN(const ModelOptions model_options, options.daemon.Model());
   ASSIGN_OR_RETURN(const FusionOrder order, ParseFusionOrder(options.combine));
@@ -52,6 +54,7 @@ absl::Status Run(const ReceiverOptions& options) {
   ReceiverService service({language_model, sharers, metrics, order}, options.daemon.Limits(),
                           options.workers);
   using Sharer = const ConnectedSharer&;
+  loading.reset();
   return Serve(
       options.daemon,
       {.program = "qc2c-receiver",

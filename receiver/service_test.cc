@@ -272,6 +272,27 @@ void CloseGates(const Fuser& fuser, const std::vector<std::string>& halves) {
   }
 }
 
+// Stands for whatever overflows: a cache that a sharer sends, or what a fuser makes of it.
+class NotFiniteTest : public ReceiverTest {
+ protected:
+  NotFiniteTest()
+      : ReceiverTest(std::chrono::seconds(60), [](const Fuser& fuser) {
+          for (const auto& [name, tensor] : fuser.parameters()) {
+            if (!name.ends_with("gate_logit")) tensor.detach().fill_(std::nan(""));
+          }
+        }) {}
+};
+
+TEST_F(NotFiniteTest, ScoresThatAreNoNumbersFailTheQuestionAndTheNextIsAnswered) {
+  for (const auto method : {v1::ANSWER_METHOD_LOGITS, v1::ANSWER_METHOD_LOGLIKELIHOOD}) {
+    const Answered failed = Ask(WithOptions(MakeQuestion(v1::MODE_FUSED), method));
+    EXPECT_EQ(failed.status.code(), absl::StatusCode::kInternal);
+    EXPECT_THAT(std::string(failed.status.message()),
+                HasSubstr("the log-probability of options[0] is nan"));
+    Answer(WithOptions(MakeQuestion(v1::MODE_RECEIVER), method));
+  }
+}
+
 class ClosedGateTest : public ReceiverTest {
  protected:
   ClosedGateTest()

@@ -5,8 +5,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <future>
 
+#include "absl/time/clock.h"
 #include "common/base/bytes.h"
 #include "common/base/files.h"
 #include "common/base/hash.h"
@@ -139,6 +141,40 @@ TEST_F(SeveralSharersTest, ARequestMayNameWhichOfThemTakePart) {
   EXPECT_TRUE(qwen2_->shares().empty());
   ASSERT_EQ(reply.from_sharers_size(), 1);
   EXPECT_EQ(reply.from_sharers(0).sharer(), kLlama);
+}
+
+// gRPC lets go of a call's context when it has its answer.
+TEST_F(SeveralSharersTest, ACallThatHasItsAnswerIsNotAskedWhetherItWaits) {
+  qwen2_->OnShare([](ShareScript truth) {
+    truth.messages.clear();
+    truth.status = absl::InternalError("broken");
+    return truth;
+  });
+  llama_->OnShare([](ShareScript truth) {
+    absl::SleepFor(absl::Milliseconds(200));
+    return truth;
+  });
+  std::atomic<bool> has_answer = false;
+  std::atomic<int> asked_late = 0;
+  absl::Status status;
+  {
+    AnswerEngine engine({EmbeddedReceiver(), receiver_->sharers(), receiver_->metrics},
+                        {.max_wait = std::chrono::microseconds(0)}, /*num_workers=*/1);
+    AnswerJob job;
+    job.request = Question();
+    job.cancelled = [&] {
+      if (has_answer) ++asked_late;
+      return false;
+    };
+    job.finish = [&](const absl::StatusOr<v1::AnswerReply>& answer) {
+      status = answer.status();
+      has_answer = true;
+    };
+    ASSERT_TRUE(engine.Submit(std::move(job)).ok());
+  }  // when the batch is through
+  EXPECT_EQ(status.code(), absl::StatusCode::kInternal);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("broken"));
+  EXPECT_EQ(asked_late, 0);
 }
 
 TEST_F(SeveralSharersTest, BytesAreCountedBySharerAndTheirSumIsTheAnswers) {

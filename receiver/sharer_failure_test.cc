@@ -86,6 +86,12 @@ INSTANTIATE_TEST_SUITE_P(
                        return truth;
                      },
                      absl::StatusCode::kInvalidArgument, "CacheChunk"},
+        Misbehaviour{"MoreThanAnyCodecNeeds",
+                     [](ShareScript truth) {
+                       truth.messages.assign(64, std::string(1 << 16, 'x'));
+                       return truth;
+                     },
+                     absl::StatusCode::kResourceExhausted, "are accepted"},
         Misbehaviour{"NothingAtAll",
                      [](ShareScript truth) {
                        truth.messages.clear();

@@ -57,7 +57,8 @@ class GrpcSharerLink final : public SharerLink {
   const v1::ModelCard& card() const override { return card_; }
   const ModelFacts& facts() const override { return facts_; }
 
-  std::unique_ptr<PendingCall<SharedMessages>> Share(const v1::ShareRequest& request) override {
+  std::unique_ptr<PendingCall<SharedMessages>> Share(const v1::ShareRequest& request,
+                                                     uint64_t max_bytes) override {
     struct State {
       SharedMessages shared;
       std::promise<absl::StatusOr<SharedMessages>> promise;
@@ -68,6 +69,7 @@ class GrpcSharerLink final : public SharerLink {
     std::shared_ptr<ShareCall> call = ShareCall::Start(
         channel_, request,
         {.timeout = absl::FromChrono(options_.timeout),
+         .max_bytes = max_bytes,
          .on_message =
              [state](std::string message) { state->shared.messages.push_back(std::move(message)); },
          .on_done =

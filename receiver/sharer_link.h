@@ -85,8 +85,10 @@ class SharerLink {
   virtual const v1::ModelCard& card() const = 0;
   // What the card says of the facts that a codec may need.
   virtual const ModelFacts& facts() const = 0;
-  // DATA_LOSS if the sharer's count of serialized bytes differs from what arrived.
-  virtual std::unique_ptr<PendingCall<SharedMessages>> Share(const v1::ShareRequest& request) = 0;
+  // DATA_LOSS if the sharer's count of serialized bytes differs from what arrived;
+  // RESOURCE_EXHAUSTED once that is more than `max_bytes`.
+  virtual std::unique_ptr<PendingCall<SharedMessages>> Share(const v1::ShareRequest& request,
+                                                             uint64_t max_bytes) = 0;
   virtual std::unique_ptr<PendingCall<SharedText>> Generate(const v1::GenerateRequest& request) = 0;
 };
 

@@ -3,6 +3,7 @@
 //   qc2c-sharer --model DIR --listen unix:/run/qc2c/sharer.sock [--metrics 127.0.0.1:9101]
 #include <CLI/CLI.hpp>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -58,6 +59,7 @@ absl::StatusOr<std::shared_ptr<const HeldReceiver>> LoadReceiver(const CodecFile
 }
 
 absl::Status Run(const DaemonOptions& options, uint32_t chunk_bytes, const CodecFiles& files) {
+  std::optional<StopSignalsEndProcess> loading(std::in_place);
   RETURN_IF_ERROR(PrepareProcess(options));
   ASSIGN_OR_RETURN(const ModelOptions model_options, options.Model());
   ASSIGN_OR_RETURN(const LanguageModel language_model,
@@ -79,6 +81,7 @@ absl::Status Run(const DaemonOptions& options, uint32_t chunk_bytes, const Codec
                          .calibrations = std::move(calibrations),
                          .codebooks = std::move(codebooks),
                          .receiver = receiver});
+  loading.reset();
   return Serve(options, {.program = "qc2c-sharer",
                          .service = {v1::Sharer::service_full_name(), &service},
                          .metrics = registry,

@@ -63,8 +63,10 @@ class SharedReply {
 class ServedSharer {
  public:
   explicit ServedSharer(const BatchLimits& limits = {.max_wait = std::chrono::microseconds(0)},
-                        uint32_t chunk_bytes = kDefaultChunkBytes)
-      : metrics(registry_), service(EmbeddedSharer(), metrics, limits, chunk_bytes) {
+                        uint32_t chunk_bytes = kDefaultChunkBytes,
+                        uint64_t max_unsent_bytes = kMaxUnsentBytes)
+      : metrics(registry_),
+        service(EmbeddedSharer(), metrics, limits, chunk_bytes, {}, max_unsent_bytes) {
     auto host = ServerHost::Start({.address = ParseAddress("127.0.0.1:0").value()},
                                   {{v1::Sharer::service_full_name(), &service}});
     host_ = *std::move(host);

@@ -42,12 +42,22 @@ void DescribeReceiver(const HeldReceiver& receiver, v1::ModelCard& card) {
 // What is remembered of a Share call until its last byte is written.
 class SharerService::ShareRecord {
  public:
-  explicit ShareRecord(Qc2cMetrics& metrics) : request(metrics, "Share") {}
+  // What the call holds counts in `unsent_bytes`, which outlives it.
+  ShareRecord(Qc2cMetrics& metrics, std::atomic<uint64_t>& unsent_bytes)
+      : request(metrics, "Share"), unsent_bytes_(unsent_bytes) {}
 
   // A cancelled call may end while its worker still counts: hence the lock.
   void SetMessages(std::vector<WireBytes> messages) {
     std::lock_guard lock(mutex_);
     messages_ = std::move(messages);
+    if (is_over_) return;
+    for (const WireBytes& message : messages_) held_bytes_ += message.tx;
+    unsent_bytes_ += held_bytes_;
+  }
+  void End() {
+    std::lock_guard lock(mutex_);
+    is_over_ = true;
+    unsent_bytes_ -= std::exchange(held_bytes_, 0);
   }
   WireBytes FirstMessages(uint64_t count) const {
     std::lock_guard lock(mutex_);
@@ -62,6 +72,9 @@ class SharerService::ShareRecord {
  private:
   mutable std::mutex mutex_;
   std::vector<WireBytes> messages_;  // of each message that was handed to the stream
+  std::atomic<uint64_t>& unsent_bytes_;
+  uint64_t held_bytes_ = 0;
+  bool is_over_ = false;
 };
 
 // A Generate call; gRPC keeps all four until the reactor is finished.
@@ -75,12 +88,13 @@ struct SharerService::GenerateCall {
 
 SharerService::SharerService(const LanguageModel& language_model, Qc2cMetrics& metrics,
                              const BatchLimits& limits, uint32_t chunk_bytes,
-                             CodecHoldings holdings)
+                             CodecHoldings holdings, uint64_t max_unsent_bytes)
     : language_model_(language_model),
       metrics_(metrics),
       chunk_bytes_(chunk_bytes),
       files_{std::move(holdings.weights), std::move(holdings.codebooks),
              std::move(holdings.receiver)},
+      max_unsent_bytes_(max_unsent_bytes),
       share_engine_(language_model, metrics, limits, std::move(holdings.calibrations)),
       text_generator_(language_model, limits) {}
 
@@ -119,10 +133,11 @@ grpc::ServerUnaryReactor* SharerService::Describe(grpc::CallbackServerContext* c
 
 grpc::ServerWriteReactor<grpc::ByteBuffer>* SharerService::Share(
     grpc::CallbackServerContext* context, const grpc::ByteBuffer* request) {
-  auto record = std::make_shared<ShareRecord>(metrics_);
+  auto record = std::make_shared<ShareRecord>(metrics_, unsent_bytes_);
   auto writer = RawStreamWriter::Create(
       context,
       {.on_cancel = {}, .on_done = [this, record](const RawStreamWriter::Summary& summary) {
+         record->End();
          const WireBytes written = record->FirstMessages(summary.written_messages);
          if (written.tx > 0) {
            CountBytes(metrics_.tx_bytes_total, record->codec, Parts(written));
@@ -141,6 +156,12 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* SharerService::Share(
 absl::Status SharerService::StartShare(const grpc::ByteBuffer& request,
                                        const std::shared_ptr<ShareRecord>& record,
                                        const std::shared_ptr<RawStreamWriter>& writer) {
+  if (const uint64_t unsent = unsent_bytes_; unsent >= max_unsent_bytes_) {
+    return absl::ResourceExhaustedError(absl::StrCat("encoded caches of ", unsent,
+                                                     " bytes wait for their readers: expected "
+                                                     "less than ",
+                                                     max_unsent_bytes_));
+  }
   v1::ShareRequest share;
   RETURN_IF_ERROR(ParseMessage(request, &share));
   ASSIGN_OR_RETURN(ShareJob job, MakeShareJob(language_model_, files_, share, chunk_bytes_));

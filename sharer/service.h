@@ -3,6 +3,7 @@
 
 #include <grpcpp/server_context.h>
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <vector>
@@ -18,6 +19,8 @@
 
 namespace qc2c {
 
+inline constexpr uint64_t kMaxUnsentBytes = uint64_t{4} << 30;
+
 // What codecs name by an id and a sharer was given as files.
 struct CodecHoldings {
   WeightsById weights;                                     // what a budget may name
@@ -31,9 +34,11 @@ class SharerService final
           v1::Sharer::WithRawCallbackMethod_Share<v1::Sharer::Service>>> {
  public:
   // The language model and the metrics must outlive it. Fewer bytes than `chunk_bytes` a message if
-  // the receiver asks for that.
+  // the receiver asks for that. While encoded caches of `max_unsent_bytes` wait for callers to read
+  // them, further ones are refused with RESOURCE_EXHAUSTED.
   SharerService(const LanguageModel& language_model, Qc2cMetrics& metrics,
-                const BatchLimits& limits, uint32_t chunk_bytes, CodecHoldings holdings = {});
+                const BatchLimits& limits, uint32_t chunk_bytes, CodecHoldings holdings = {},
+                uint64_t max_unsent_bytes = kMaxUnsentBytes);
 
   grpc::ServerUnaryReactor* Describe(grpc::CallbackServerContext* context,
                                      const v1::DescribeRequest* request,
@@ -61,6 +66,8 @@ class SharerService final
   Qc2cMetrics& metrics_;
   const uint32_t chunk_bytes_;
   const HeldFiles files_;
+  const uint64_t max_unsent_bytes_;
+  std::atomic<uint64_t> unsent_bytes_ = 0;
   ShareEngine share_engine_;
   TextGenerator text_generator_;
 };

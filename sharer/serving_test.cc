@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <deque>
+#include <future>
 
 #include "sharer/served_sharer.h"
 
@@ -66,6 +67,52 @@ INSTANTIATE_TEST_SUITE_P(Codecs, DeterminismTest,
                                          "int8,select=attention,window=4,keep_ratio=0.25",
                                          "bf16,select=back,budget_bytes=1500"),
                          [](const auto& info) { return "codec" + std::to_string(info.index); });
+
+// 509 tokens in fp32 are more than gRPC takes ahead of a caller that does not read.
+TEST(SharerServingTest, WhileNobodyReadsWhatIsEncodedNoMoreIsTaken) {
+  ServedSharer sharer({.max_wait = milliseconds(0)}, kDefaultChunkBytes, /*max_unsent_bytes=*/1);
+  auto context = std::make_unique<grpc::ClientContext>();
+  auto unread = sharer.stub->Share(context.get(), MakeShareRequest("fp32", MakeIds(509)));
+  absl::Status status;
+  const absl::Time patience_ends = absl::Now() + kPatience;
+  while (status.ok() && absl::Now() < patience_ends) {
+    SharedReply other(sharer.channel, MakeShareRequest("int8", MakeIds(10)));
+    status = other.status();
+  }
+  EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("wait for their readers"));
+
+  context->TryCancel();
+  unread->Finish();
+  unread.reset();
+  while (!status.ok() && absl::Now() < patience_ends) {
+    SharedReply other(sharer.channel, MakeShareRequest("int8", MakeIds(10)));
+    status = other.status();
+  }
+  EXPECT_TRUE(status.ok()) << status;
+}
+
+// No request makes such a job: it stands for memory that runs out between two stages.
+TEST(SharerServingTest, WhatTorchThrowsEndsTheBatchAndTheNextOneIsServed) {
+  Metrics registry;
+  Qc2cMetrics metrics(registry);
+  std::promise<absl::Status> failed, served;
+  {
+    ShareEngine engine(EmbeddedSharer(), metrics, {.max_batch_size = 1});
+    for (std::promise<absl::Status>* ended : {&failed, &served}) {
+      ShareJob job = MakeShareJob(EmbeddedSharer(), {}, MakeShareRequest("int8", MakeIds(10)),
+                                  kDefaultChunkBytes)
+                         .value();
+      if (ended == &failed) job.tokens = {1000};
+      job.finish = [ended](const absl::StatusOr<SharedCache>& shared) {
+        ended->set_value(shared.status());
+      };
+      ASSERT_TRUE(engine.Submit(std::move(job)).ok());
+    }
+  }
+  EXPECT_EQ(failed.get_future().get().code(), absl::StatusCode::kInternal);
+  EXPECT_TRUE(served.get_future().get().ok());
+}
 
 TEST(SharerServingTest, AFullQueueRefusesByNameAndServesAgainWhenThereIsRoom) {
   ServedSharer sharer({.max_batch_size = 8, .max_wait = milliseconds(500), .capacity = 2});

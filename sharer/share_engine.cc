@@ -17,6 +17,7 @@
 #include "common/model/key_rotation.h"
 #include "common/model/model.h"
 #include "common/model/projection_biases.h"
+#include "common/model/torch_status.h"
 #include "common/wire/frame_codec.h"
 #include "sharer/calibrated_share.h"
 #include "sharer/token_scores.h"
@@ -192,6 +193,17 @@ void ShareEngine::Work() {
 }
 
 void ShareEngine::Share(std::vector<ShareJob> batch) {
+  // The model itself throws nothing; what moves its tensors about here may.
+  const absl::Status status = CatchTorch([&] {
+    ShareAll(batch);
+    return absl::OkStatus();
+  });
+  for (ShareJob& job : batch) {
+    if (job.finish) job.finish(status);
+  }
+}
+
+void ShareEngine::ShareAll(std::vector<ShareJob>& batch) {
   const at::NoGradGuard no_grad;
   const Clock::time_point start = Clock::now();
   metrics_.batch_size.Observe(static_cast<double>(batch.size()));
@@ -207,7 +219,7 @@ void ShareEngine::Share(std::vector<ShareJob> batch) {
       metrics_.ObserveStage(Stage::kSharerPrefill, prefill_us);
       metrics_.ObserveStage(Stage::kEncode, shared->times.encode_us());
     }
-    job.finish(std::move(shared));
+    std::exchange(job.finish, nullptr)(std::move(shared));
   };
   std::vector<CalibratedRow> calibrated;
   std::vector<BudgetedRow> budgeted;

@@ -32,6 +32,8 @@ class ShareEngine {
  private:
   void Work();
   void Share(std::vector<ShareJob> batch);
+  // Finishes every job, unless memory runs out or torch throws in it.
+  void ShareAll(std::vector<ShareJob>& batch);
   // Of a codec without a budget. `wanted`: the row's tokens that are asked for; `spent_us`: on
   // having them, and on finding the codec, which is encoding's time too.
   absl::StatusOr<SharedCache> Encode(const ShareJob& job, const ForwardResult& prefill, int64_t row,

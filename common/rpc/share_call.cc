@@ -70,10 +70,11 @@ class ShareReactor : public ShareCall,
   absl::Status Take() {
     outcome_.rx_bytes += incoming_.Length();
     ++outcome_.messages;
-    if (outcome_.rx_bytes > options_.max_bytes)
-      return absl::ResourceExhaustedError(absl::StrCat("the sharer sent ", outcome_.rx_bytes,
-                                                       " bytes, at most ", options_.max_bytes,
-                                                       " are accepted"));
+    if (outcome_.rx_bytes + kMessageOverhead * outcome_.messages > options_.max_bytes) {
+      return absl::ResourceExhaustedError(
+          absl::StrCat("the sharer sent ", outcome_.rx_bytes, " bytes in ", outcome_.messages,
+                       " messages, at most ", options_.max_bytes, " are accepted"));
+    }
     auto bytes = ToBytes(incoming_);
     incoming_.Clear();
     if (!bytes.ok()) return bytes.status();

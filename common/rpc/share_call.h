@@ -24,9 +24,12 @@ struct ShareOutcome {
   v1::StageTimes sharer_times;            // zeros if it sent none
 };
 
+inline constexpr uint64_t kMessageOverhead = 64;
+
 struct ShareCallOptions {
   absl::Duration timeout = absl::Seconds(30);
-  // More than this in one call is RESOURCE_EXHAUSTED: what a peer can make this process hold.
+  // More than this in one call is RESOURCE_EXHAUSTED: what a peer can make this process hold. A
+  // message counts kMessageOverhead more than it has, as one of no bytes is held too.
   uint64_t max_bytes = uint64_t{4} << 30;
   // Both run on gRPC's few threads, one call at a time: they must hand over and not block.
   // on_message comes once a message, in order; on_done once, last, also if the call never reached

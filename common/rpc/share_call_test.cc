@@ -174,6 +174,18 @@ TEST_P(ShareCallTest, MoreBytesThanAllowedEndTheCall) {
   EXPECT_EQ(caller.messages.size(), 1u);
 }
 
+TEST_P(ShareCallTest, MessagesWithoutBytesCountToo) {
+  Serve([](const v1::ShareRequest&, RawStreamWriter* writer) {
+    for (int i = 0; i < 100; ++i) writer->Send(MakeMessages({0}));
+    writer->Finish(absl::OkStatus());
+  });
+  Caller caller;
+  caller.Start(channel_, {.max_bytes = 50 * kMessageOverhead});
+  ASSERT_TRUE(caller.done.WaitForNotificationWithTimeout(kShareSoon));
+  EXPECT_EQ(caller.outcome.status.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(caller.messages.size(), 50u);
+}
+
 TEST_P(ShareCallTest, AMessageOverTheLimitEndsTheCall) {
   Serve([](const v1::ShareRequest&, RawStreamWriter* writer) {
     writer->Send(MakeMessages({100'001}));

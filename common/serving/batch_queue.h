@@ -1,14 +1,17 @@
 // A bounded queue that hands out batches: what stands between RPCs and a model.
 //
-// A batch is filled in arrival order until it holds `max_batch_tokens` tokens or `max_batch_size`
-// jobs; an unfilled batch waits at most `max_wait` for company, counted from its first job's
-// arrival at the head of the queue. Thread-safe.
+// A batch is filled in arrival order until it holds `max_batch_tokens` tokens, each job counted as
+// long as the longest of them (a model pads them to that), or `max_batch_size` jobs; an unfilled
+// batch waits at most `max_wait` for company, counted from its first job's arrival at the head of
+// the queue. Thread-safe.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <mutex>
 #include <string>
 #include <utility>
@@ -30,7 +33,10 @@ struct BatchLimits {
 template <typename Job>
 class BatchQueue {
  public:
-  BatchQueue(std::string name, BatchLimits limits) : name_(std::move(name)), limits_(limits) {}
+  // `on_size`, if any, is told how many jobs wait whenever that changes, in order; it must not call
+  // the queue.
+  BatchQueue(std::string name, BatchLimits limits, std::function<void(size_t)> on_size = {})
+      : name_(std::move(name)), limits_(limits), on_size_(std::move(on_size)) {}
 
   // RESOURCE_EXHAUSTED naming the queue if it is full, UNAVAILABLE after Close. The job is moved
   // from only on success.
@@ -44,6 +50,7 @@ class BatchQueue {
                                                        limits_.capacity, " jobs are waiting"));
     }
     jobs_.push_back(std::move(job));
+    if (on_size_) on_size_(jobs_.size());
     changed_.notify_one();
     return absl::OkStatus();
   }
@@ -60,13 +67,15 @@ class BatchQueue {
       }
     } while (jobs_.empty() && !closed_);
     std::vector<Job> batch;
-    int64_t tokens = 0;
+    int64_t longest = 0;
     while (!jobs_.empty() && static_cast<int64_t>(batch.size()) < limits_.max_batch_size) {
-      tokens += jobs_.front().num_tokens();
+      longest = std::max(longest, jobs_.front().num_tokens());
+      const int64_t tokens = longest * static_cast<int64_t>(batch.size() + 1);
       if (!batch.empty() && tokens > limits_.max_batch_tokens) break;
       batch.push_back(std::move(jobs_.front()));
       jobs_.pop_front();
     }
+    if (on_size_) on_size_(jobs_.size());
     // Another worker may be waiting and jobs may be left for it.
     if (!jobs_.empty()) changed_.notify_one();
     return batch;
@@ -79,22 +88,19 @@ class BatchQueue {
     changed_.notify_all();
   }
 
-  size_t size() const {
-    std::lock_guard lock(mutex_);
-    return jobs_.size();
-  }
-
  private:
   bool Full() const {
-    if (static_cast<int64_t>(jobs_.size()) >= limits_.max_batch_size) return true;
-    int64_t tokens = 0;
-    for (const Job& job : jobs_) tokens += job.num_tokens();
-    return tokens >= limits_.max_batch_tokens;
+    const auto size = static_cast<int64_t>(jobs_.size());
+    if (size >= limits_.max_batch_size) return true;
+    int64_t longest = 0;
+    for (const Job& job : jobs_) longest = std::max(longest, job.num_tokens());
+    return longest * size >= limits_.max_batch_tokens;
   }
 
   const std::string name_;
   const BatchLimits limits_;
-  mutable std::mutex mutex_;
+  const std::function<void(size_t)> on_size_;
+  std::mutex mutex_;
   std::condition_variable changed_;
   std::deque<Job> jobs_;
   bool closed_ = false;

@@ -37,6 +37,16 @@ TEST(BatchQueueTest, AJobLargerThanABatchGoesAlone) {
   EXPECT_THAT(Ids(queue.PopBatch()), testing::ElementsAre(0));
 }
 
+// A model runs the short ones as long as the longest.
+TEST(BatchQueueTest, EveryJobCountsAsTheLongest) {
+  BatchQueue<FakeJob> queue("test", {.max_batch_tokens = 10, .max_wait = microseconds(0)});
+  const int64_t tokens[] = {1, 1, 5, 1, 1};
+  for (int i = 0; i < 5; ++i) ASSERT_TRUE(queue.Push({i, tokens[i]}).ok());
+  EXPECT_THAT(Ids(queue.PopBatch()), testing::ElementsAre(0, 1));
+  EXPECT_THAT(Ids(queue.PopBatch()), testing::ElementsAre(2, 3));
+  EXPECT_THAT(Ids(queue.PopBatch()), testing::ElementsAre(4));
+}
+
 TEST(BatchQueueTest, RefusesByNameWhenFull) {
   BatchQueue<FakeJob> queue("share", {.capacity = 1});
   ASSERT_TRUE(queue.Push({0, 1}).ok());

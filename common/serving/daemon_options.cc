@@ -41,6 +41,9 @@ class YamlConfig : public CLI::Config {
     }
     std::vector<CLI::ConfigItem> items;
     for (const auto& entry : root) {
+      if (!entry.first.IsScalar()) {
+        throw CLI::ConversionError("--config: a list or a map stands where a flag's name should");
+      }
       CLI::ConfigItem item;
       item.name = entry.first.as<std::string>();
       if (app_.get_option_no_throw(absl::StrCat("--", item.name)) == nullptr) {
@@ -106,7 +109,8 @@ void AddDaemonFlags(CLI::App& app, DaemonOptions& options) {
                  "Threads inside one tensor operation on the CPU; 0: one a core")
       ->capture_default_str()
       ->check(CLI::NonNegativeNumber);
-  app.add_option("--max-batch-tokens", options.max_batch_tokens, "Tokens that fill a batch")
+  app.add_option("--max-batch-tokens", options.max_batch_tokens,
+                 "Tokens that fill a batch, each of its prompts counted as long as its longest")
       ->capture_default_str()
       ->check(CLI::PositiveNumber);
   app.add_option("--max-batch-size", options.max_batch_size, "Requests that fill a batch")

@@ -6,6 +6,7 @@
 
 #include "common/base/status_macros.h"
 #include "common/model/decoding.h"
+#include "common/model/torch_status.h"
 
 namespace qc2c {
 
@@ -25,9 +26,11 @@ void TextGenerator::Work() {
     if (batch.empty()) return;
     DropCancelled(batch);
     if (batch.empty()) continue;
-    absl::StatusOr<std::vector<GeneratedText>> texts = Generate(batch);
+    absl::StatusOr<std::vector<GeneratedText>> texts = CatchTorch([&] { return Generate(batch); });
     for (size_t i = 0; i < batch.size(); ++i) {
-      if (texts.ok()) {
+      if (batch[i].cancelled && batch[i].cancelled()) {  // its text was cut short
+        batch[i].finish(absl::CancelledError("the caller went away"));
+      } else if (texts.ok()) {
         batch[i].finish(std::move((*texts)[i]));
       } else {
         batch[i].finish(texts.status());

@@ -97,6 +97,7 @@ def test_a_wrong_address_is_a_usage_error(address, named):
         ("nodel: x\n", ["nodel"]),
         ("threads: {a: 1}\n", ["threads"]),
         ("threads: many\n", ["threads", "many"]),
+        ("? [model, listen]\n: x\n", ["a list or a map", "flag"]),
     ],
 )
 def test_a_wrong_config_file_is_a_usage_error(sharer, folder, yaml, named):
