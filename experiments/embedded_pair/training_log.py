@@ -26,7 +26,8 @@ def machine(device: str) -> str:
         for line in cpu_info.splitlines()
         if line.startswith("model name")
     ]
-    return f"{names[0] if names else platform.machine()}, one thread a process"
+    name = names[0] if names else platform.machine()
+    return f"{name}, one thread a process, two in that of {RECEIVER}+{SHARERS[-1]}"
 
 
 def milestones(path: pathlib.Path) -> list[str]:
