@@ -41,8 +41,8 @@ class Metrics {
 };
 
 enum class LabelKind {
-  kClosed,  // the values are an enumeration of ours (part, stage, mode, code)
-  kOpen,    // the values come from a peer (codec, dataset)
+  kClosed,  // the values are ours (part, stage, fate, method, code, reason, a sharer's address)
+  kOpen,    // the values come from a peer (codec, dataset, mode)
 };
 
 struct Label {
