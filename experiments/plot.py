@@ -32,37 +32,51 @@ SCHEME_COLOURS = {
     "bf16": "#0072B2",
     "fp16": "#56B4E9",
     "fp8_e4m3": "#CC79A7",
+    "fp8_e5m2": "#F4A6C8",
     "int8": "#009E73",
     "int4": "#D55E00",
     "int3": "#882255",
     "int2": "#332288",
     "int2_lloyd": "#AA4499",
+    "int2_absmax": "#DDCC77",
     "nf4": "#999933",
     "binary": "#661100",
     "klt": "#CC3311",
 }
 OTHER_SCHEME = "#7F7F7F"
+OTHER_SELECTION = "8"
 SELECTION_MARKERS = {
     "all": "o",
     "back": "<",
     "front": ">",
+    "sinks": "v",
+    "strided": "p",
+    "random": "P",
     "key_norm": "D",
     "value_norm": "s",
     "attention": "^",
+    "projected_norm": "d",
+    "residual_norm": (4, 1, 0),
     "codebook": "h",
 }
 SELECTION_NAMES = {
     "all": "all tokens",
     "back": "last tokens",
     "front": "first tokens",
+    "sinks": "first few and last tokens",
+    "strided": "evenly spaced",
+    "random": "random tokens",
     "key_norm": "largest keys",
     "value_norm": "largest values",
     "attention": "most attended",
+    "projected_norm": "largest fused values",
+    "residual_norm": "largest additions",
     "codebook": "as its codebook says",
 }
 LINE_STYLES = {"receiver": ("#444444", (0, (5, 3))), "sharer": ("#444444", (0, (1, 2)))}
 TEXT_COLOUR = "#E69F00"
 CACHE_MODES = ("fused", "prefix")
+LEGEND_COLUMNS = 3  # below each column of panels
 
 
 def read_points(folder):
@@ -158,7 +172,7 @@ def draw_panel(axes, points, dataset, run_name):
         selections.setdefault((selection_of(point), codec["scheme"]), []).append(point)
     for (selection, scheme), series in selections.items():
         draw_series(axes, series, SCHEME_COLOURS.get(scheme, OTHER_SCHEME),
-                    SELECTION_MARKERS.get(selection, "P"), selection == "all", selection != "all")  # fmt: skip
+                    SELECTION_MARKERS.get(selection, OTHER_SELECTION), selection == "all", selection != "all")  # fmt: skip
     # The precisions at all tokens are one curve of their own, through all colours.
     whole = sorted(
         (p for p in fused if selection_of(p) == "all"), key=lambda p: p["bytes_tx"]["mean"]
@@ -187,18 +201,22 @@ def draw_panel(axes, points, dataset, run_name):
     label_levels(axes, labels)
 
 
+def in_order(present, known):
+    """What is present, in the order of `known`; what that does not have comes last."""
+    return [name for name in known if name in present] + sorted(present - known.keys())
+
+
 def legend_handles(points):
     fused = [p for p in points if p["mode"] in CACHE_MODES]
-    schemes = [s for s in SCHEME_COLOURS if any(p["codec"]["scheme"] == s for p in fused)]
-    selections = [
-        s
-        for s in SELECTION_MARKERS
-        if any(selection_of(p) == s and "control" not in p for p in fused)
+    schemes = in_order({p["codec"]["scheme"] for p in fused}, SCHEME_COLOURS)
+    selections = in_order({selection_of(p) for p in fused if "control" not in p}, SELECTION_MARKERS)
+    handles = [
+        Line2D([], [], color=SCHEME_COLOURS.get(s, OTHER_SCHEME), linewidth=3, label=s)
+        for s in schemes
     ]
-    handles = [Line2D([], [], color=SCHEME_COLOURS[s], linewidth=3, label=s) for s in schemes]
     handles += [
-        Line2D([], [], color="#555555", marker=SELECTION_MARKERS[s], linestyle="none",
-               markerfacecolor="#555555" if s == "all" else "white", label=SELECTION_NAMES[s])
+        Line2D([], [], color="#555555", marker=SELECTION_MARKERS.get(s, OTHER_SELECTION), linestyle="none",
+               markerfacecolor="#555555" if s == "all" else "white", label=SELECTION_NAMES.get(s, s))
         for s in selections
     ]  # fmt: skip
     if any("control" in p for p in fused):
@@ -219,20 +237,27 @@ def draw(folders, out):
         sys.exit(EXIT_NO_INPUT)
     columns = min(2, len(panels))
     rows = -(-len(panels) // columns)
-    figure, grid = plt.subplots(
-        rows, columns, figsize=(6.4 * columns, 4.6 * rows + 0.5), squeeze=False
-    )
+    everything = [point for panel in panels for point in panel[0]]
+    handles = legend_handles(everything)
+    legend_rows = -(-len(handles) // (LEGEND_COLUMNS * columns))
+    # Three rows of the legend have room below the panels; more make the figure higher.
+    more = 0.19 * max(0, legend_rows - 3)
+    height = 4.6 * rows + 0.5 + more
+    figure, grid = plt.subplots(rows, columns, figsize=(6.4 * columns, height), squeeze=False)
     for axes in grid.flat[len(panels) :]:
         axes.set_visible(False)
     for axes, panel in zip(grid.flat, panels, strict=False):
         draw_panel(axes, *panel)
     for row in grid:
         row[0].set_ylabel("accuracy, 95 % interval")
-    everything = [point for panel in panels for point in panel[0]]
     figure.legend(
-        handles=legend_handles(everything), loc="lower center", ncol=6, fontsize=9, frameon=False
+        handles=handles,
+        loc="lower center",
+        ncol=LEGEND_COLUMNS * columns,
+        fontsize=9,
+        frameon=False,
     )
-    figure.tight_layout(rect=(0, 0.11 / rows + 0.02, 1, 1), w_pad=3.0)
+    figure.tight_layout(rect=(0, 0.11 / rows + 0.02 + more / height, 1, 1), w_pad=3.0)
     out.mkdir(parents=True, exist_ok=True)
     for suffix in ("png", "pdf"):
         # Without a date in it, the same points give the same file.
