@@ -1,10 +1,20 @@
-// Tokens a second. QC2C_BENCH_TOKENIZER names a folder with tokenizer.json (and a chat template);
-// without it the embedded receiver's is used. The limit to compare with is the Python library on
-// the same text: it runs the same core behind one more layer.
+// Tokens a second of processor time. QC2C_BENCH_TOKENIZER names a folder with tokenizer.json (and a
+// chat template); without it the embedded receiver's is used. The limit beside it,
+// `python_tokens/s`, is what Python's tokenizers, another version of the same Rust core, does with
+// the same text in the same run (text_bench.py); `of_python` is our rate over that. The Python is
+// the one that QC2C_PYTHON names, which ./run bench sets.
 #include <benchmark/benchmark.h>
+#include <unistd.h>
 
+#include <cstdio>
 #include <cstdlib>
+#include <ctime>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <optional>
 #include <string>
+#include <utility>
 
 #include "common/text/chat_template.h"
 #include "common/text/tokenizer.h"
@@ -28,30 +38,85 @@ std::string Text(size_t size) {
   return text;
 }
 
-void SetTokens(benchmark::State& state, size_t tokens) {
-  state.counters["tokens/s"] = benchmark::Counter(static_cast<double>(tokens),
-                                                  benchmark::Counter::kIsIterationInvariantRate);
+double ProcessorSeconds() { return static_cast<double>(std::clock()) / CLOCKS_PER_SEC; }
+
+struct PythonSpeed {
+  std::string version;  // of its tokenizers
+  size_t num_tokens = 0;
+  double tokens_per_s = 0;
+};
+
+// Nothing if no Python with tokenizers could be run.
+std::optional<PythonSpeed> RunPython(const std::string& task, const std::string& text) {
+  const char* python = std::getenv("QC2C_PYTHON");
+  if (python == nullptr) return std::nullopt;
+  const std::string command = std::string("'") + python + "' '" + QC2C_SOURCE_DIR +
+                              "/common/text/text_bench.py' " + task + " '" +
+                              (Folder() / "tokenizer.json").string() + "'";
+  const std::filesystem::path input =
+      std::filesystem::temp_directory_path() / ("qc2c_text_bench." + std::to_string(getpid()));
+  std::ofstream(input, std::ios::binary) << text;
+  PythonSpeed speed;
+  char version[32] = "";
+  FILE* pipe = popen((command + " < '" + input.string() + "'").c_str(), "r");
+  if (pipe == nullptr) return std::nullopt;
+  const int num_read =
+      std::fscanf(pipe, "%31s %zu %lf", version, &speed.num_tokens, &speed.tokens_per_s);
+  const bool is_done = pclose(pipe) == 0;
+  std::filesystem::remove(input);
+  if (num_read != 3 || !is_done) return std::nullopt;
+  speed.version = version;
+  return speed;
+}
+
+// Measured once, as a benchmark is run several times.
+const std::optional<PythonSpeed>& SpeedOfPython(const std::string& task, const std::string& text) {
+  static std::map<std::pair<std::string, size_t>, std::optional<PythonSpeed>> measured;
+  const auto [found, inserted] = measured.try_emplace({task, text.size()});
+  if (inserted) found->second = RunPython(task, text);
+  return found->second;
+}
+
+// Runs `work`, which handles `num_tokens` tokens of `text`, once an iteration; `task` is Python's
+// name of it.
+template <typename Work>
+void Measure(benchmark::State& state, const std::string& task, const std::string& text,
+             size_t num_tokens, Work work) {
+  const double start = ProcessorSeconds();
+  for (auto _ : state) work();
+  const double seconds = ProcessorSeconds() - start;
+  const double rate = static_cast<double>(num_tokens * state.iterations()) / seconds;
+  state.counters["tokens/s"] = rate;
+  const std::optional<PythonSpeed>& python = SpeedOfPython(task, text);
+  if (!python)
+    return state.SetLabel("limit not measured: QC2C_PYTHON is no Python with tokenizers");
+  if (python->num_tokens != num_tokens) {
+    return state.SkipWithError("Python's tokenizers make another number of tokens of the text");
+  }
+  state.counters["python_tokens/s"] = python->tokens_per_s;
+  state.counters["of_python"] = rate / python->tokens_per_s;
+  state.SetLabel("limit: Python's tokenizers " + python->version);
 }
 
 void Encode(benchmark::State& state) {
   const auto tokenizer = Tokenizer::Load(Folder());
   if (!tokenizer.ok()) return state.SkipWithError(tokenizer.status().ToString().c_str());
   const std::string text = Text(static_cast<size_t>(state.range(0)));
-  for (auto _ : state) benchmark::DoNotOptimize(tokenizer->Encode(text));
+  Measure(state, "encode", text, tokenizer->Encode(text)->size(),
+          [&] { benchmark::DoNotOptimize(tokenizer->Encode(text)); });
   state.SetBytesProcessed(static_cast<int64_t>(text.size()) * state.iterations());
-  SetTokens(state, tokenizer->Encode(text)->size());
 }
 BENCHMARK(Encode)->Arg(500)->Arg(50'000);
 
 void StreamDecode(benchmark::State& state) {
   const auto tokenizer = Tokenizer::Load(Folder());
   if (!tokenizer.ok()) return state.SkipWithError(tokenizer.status().ToString().c_str());
-  const std::vector<int32_t> ids = *tokenizer->Encode(Text(5000));
-  for (auto _ : state) {
+  const std::string text = Text(5000);
+  const std::vector<int32_t> ids = *tokenizer->Encode(text);
+  Measure(state, "stream_decode", text, ids.size(), [&] {
     StreamDecoder stream(*tokenizer);
     for (const int32_t id : ids) benchmark::DoNotOptimize(stream.Push(id));
-  }
-  SetTokens(state, ids.size());
+  });
 }
 BENCHMARK(StreamDecode);
 
@@ -60,6 +125,7 @@ void RenderChat(benchmark::State& state) {
   if (!chat_template.ok()) return state.SkipWithError(chat_template.status().ToString().c_str());
   const std::string text = Text(500);
   for (auto _ : state) benchmark::DoNotOptimize(chat_template->Render({{"user", text}}));
+  state.SetLabel("no limit measured");
 }
 BENCHMARK(RenderChat);
 
