@@ -71,9 +71,9 @@ def named_metrics() -> set[str]:
     return set(METRIC.findall("\n".join([*queries, *(path.read_text() for path in PROMETHEUS)])))
 
 
-@pytest.mark.skipif(not GRAFANA, reason="no dashboard in deploy/grafana")
-@pytest.mark.skipif(not PROMETHEUS, reason="no rules in deploy/prometheus")
 def test_every_metric_that_dashboard_and_alerts_name_is_exposed(pair, programs, folder):
+    assert GRAFANA, "no dashboard in deploy/grafana"
+    assert PROMETHEUS, "no rules in deploy/prometheus"
     named = named_metrics()
     assert len(named) >= 10, named
     evaluate(
