@@ -13,6 +13,7 @@
 #include <fstream>
 #include <map>
 #include <optional>
+#include <sstream>
 #include <string>
 #include <utility>
 
@@ -56,16 +57,17 @@ std::optional<PythonSpeed> RunPython(const std::string& task, const std::string&
   const std::filesystem::path input =
       std::filesystem::temp_directory_path() / ("qc2c_text_bench." + std::to_string(getpid()));
   std::ofstream(input, std::ios::binary) << text;
-  PythonSpeed speed;
-  char version[32] = "";
+  // NOLINTNEXTLINE(bugprone-command-processor): a benchmark's own script and its user's Python
   FILE* pipe = popen((command + " < '" + input.string() + "'").c_str(), "r");
   if (pipe == nullptr) return std::nullopt;
-  const int num_read =
-      std::fscanf(pipe, "%31s %zu %lf", version, &speed.num_tokens, &speed.tokens_per_s);
+  char line[128] = "";
+  const bool is_read = std::fgets(line, sizeof(line), pipe) != nullptr;
   const bool is_done = pclose(pipe) == 0;
   std::filesystem::remove(input);
-  if (num_read != 3 || !is_done) return std::nullopt;
-  speed.version = version;
+  PythonSpeed speed;
+  std::istringstream words(line);
+  words >> speed.version >> speed.num_tokens >> speed.tokens_per_s;
+  if (!is_read || !is_done || !words) return std::nullopt;
   return speed;
 }
 
