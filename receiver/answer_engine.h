@@ -41,7 +41,9 @@ struct AnswerJob {
   std::vector<AskedSharer> asked;                // in the receiver's order; one unless FUSED
   FusionOrder order = FusionOrder::kSequential;  // of the sharers' caches
   uint64_t tokenize_us = 0;
-  std::function<bool()> cancelled;          // polled between stages and at each token
+  // May be empty. Polled before sharers are asked, while they are waited for and at each token; not
+  // after `finish`.
+  std::function<bool()> cancelled;
   std::function<void(std::string)> stream;  // pieces of text; empty: none wanted
   std::function<void(absl::StatusOr<v1::AnswerReply>)> finish;  // exactly once, on a worker thread
   Clock::time_point arrived = Clock::now();
