@@ -100,6 +100,12 @@ void AnswerBatch::Generate(const std::vector<AnswerState*>& questions, const KvC
       Fail(question, absl::CancelledError("the caller went away"));
       continue;
     }
+    if ((*generations)[i].end == Generation::End::kNotFinite) {
+      Fail(question,
+           absl::InternalError(absl::StrCat("the logits after ", (*generations)[i].ids.size(),
+                                            " tokens are not finite: expected finite numbers")));
+      continue;
+    }
     const std::vector<int32_t>& ids = (*generations)[i].ids;
     absl::StatusOr<std::string> text = language_model.tokenizer.Decode(ids);
     if (!text.ok()) {

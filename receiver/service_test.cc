@@ -283,7 +283,7 @@ class NotFiniteTest : public ReceiverTest {
         }) {}
 };
 
-TEST_F(NotFiniteTest, ScoresThatAreNoNumbersFailTheQuestionAndTheNextIsAnswered) {
+TEST_F(NotFiniteTest, AnswersThatAreNoNumbersFailTheQuestionAndTheNextIsAnswered) {
   for (const auto method : {v1::ANSWER_METHOD_LOGITS, v1::ANSWER_METHOD_LOGLIKELIHOOD}) {
     const Answered failed = Ask(WithOptions(MakeQuestion(v1::MODE_FUSED), method));
     EXPECT_EQ(failed.status.code(), absl::StatusCode::kInternal);
@@ -291,6 +291,10 @@ TEST_F(NotFiniteTest, ScoresThatAreNoNumbersFailTheQuestionAndTheNextIsAnswered)
                 HasSubstr("the log-probability of options[0] is nan"));
     Answer(WithOptions(MakeQuestion(v1::MODE_RECEIVER), method));
   }
+  const Answered failed = Ask(MakeQuestion(v1::MODE_FUSED));
+  EXPECT_EQ(failed.status.code(), absl::StatusCode::kInternal);
+  EXPECT_THAT(std::string(failed.status.message()), HasSubstr("the logits after 0 tokens"));
+  Answer(MakeQuestion(v1::MODE_RECEIVER));
 }
 
 class ClosedGateTest : public ReceiverTest {

@@ -7,6 +7,7 @@
 #include "common/base/bytes.h"
 #include "common/base/files.h"
 #include "common/base/hash.h"
+#include "common/base/json_depth.h"
 
 namespace qc2c {
 namespace {
@@ -40,6 +41,23 @@ TEST(HashTest, OfFilesIsThatOfTheirLengthsAndContents) {
   EXPECT_EQ(HashFiles({folder / "qc2c_none"}).status().code(), absl::StatusCode::kNotFound);
   std::filesystem::remove(folder / "qc2c_large");
   std::filesystem::remove(folder / "qc2c_empty");
+}
+
+TEST(JsonDepthTest, CountsBracketsOutsideOfTexts) {
+  const auto nested = [](int depth) {
+    std::string text;
+    for (int i = 0; i < depth; ++i) text += i % 2 == 0 ? "[" : "{\"a\":";
+    text += "1";
+    for (int i = depth; i-- > 0;) text += i % 2 == 0 ? "]" : "}";
+    return text;
+  };
+  EXPECT_FALSE(NestsTooDeep(nested(kMaxJsonDepth)));
+  EXPECT_TRUE(NestsTooDeep(nested(kMaxJsonDepth + 1)));
+  std::string wide = "[";
+  for (int i = 0; i < 1000; ++i) wide += "[1],";
+  EXPECT_FALSE(NestsTooDeep(wide + "[]]"));
+  EXPECT_FALSE(NestsTooDeep("{\"a\": \"" + std::string(1000, '[') + "\\\"" +
+                            std::string(1000, '{') + "\"}"));
 }
 
 TEST(HashTest, IncrementalEqualsWhole) {

@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/base/hash.h"
+#include "common/base/json_depth.h"
 #include "common/base/status_macros.h"
 #include "common/codec/klt_codebook.h"
 #include "common/codec/klt_codebook_fields.h"
@@ -199,10 +200,13 @@ absl::StatusOr<KltCodebook> KltCodebook::Parse(ByteSpan content, const std::stri
     return absl::InvalidArgumentError(
         absl::StrCat(file, ": no ", kMetadataKey, " in its metadata: expected a codebook"));
   }
-  const Json json = Json::parse(found->second, nullptr, /*allow_exceptions=*/false);
+  const Json json = NestsTooDeep(found->second)
+                        ? Json(Json::value_t::discarded)
+                        : Json::parse(found->second, nullptr, /*allow_exceptions=*/false);
   if (json.is_discarded()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(file, ": metadata: ", kMetadataKey, " is not valid JSON"));
+    return absl::InvalidArgumentError(absl::StrCat(file, ": metadata: ", kMetadataKey,
+                                                   " is not valid JSON of at most ", kMaxJsonDepth,
+                                                   " levels"));
   }
   KltCodebook book;
   book.id = Hash(content);

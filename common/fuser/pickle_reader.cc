@@ -18,6 +18,8 @@ namespace {
 constexpr uint8_t kProtocol = 2;
 constexpr size_t kMaxQuotedBytes = 60;  // a hostile file must not flood the log
 constexpr size_t kMaxRank = 16;
+// torch writes a number. Each use of a storage copies its key.
+constexpr size_t kMaxStorageKey = 64;
 
 enum class Kind : uint8_t {
   kMark,
@@ -283,10 +285,15 @@ class Machine {
     const auto dtype =
         is_storage ? StorageDtype(values_[items[1]].text) : std::optional<at::ScalarType>();
     if (!dtype) return Fault("a persistent id that is no storage");
-    return Push({.kind = Kind::kStorage,
-                 .tensor = {.dtype = *dtype,
-                            .storage = values_[items[2]].text,
-                            .storage_elements = values_[items[4]].number}});
+    const std::string& key = values_[items[2]].text;
+    if (key.size() > kMaxStorageKey) {
+      return Fault(absl::StrCat("a storage key of ", key.size(), " bytes: expected at most ",
+                                kMaxStorageKey));
+    }
+    return Push(
+        {.kind = Kind::kStorage,
+         .tensor = {
+             .dtype = *dtype, .storage = key, .storage_elements = values_[items[4]].number}});
   }
 
   absl::Status Reduce() {

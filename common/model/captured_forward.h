@@ -29,8 +29,9 @@ class CapturedForward {
   static bool Takes(const TokenBatch& tokens, const KvCache* past);
 
   // What forward(tokens, past) returns, rounding apart; the tensors are the caller's. A shape is
-  // captured when it is first met, which takes two passes; the 64 shapes used last are kept. Throws
-  // what torch throws. REQUIRES: Takes(tokens, past).
+  // captured when it is first met, which takes two passes; the 64 shapes used last are kept, or
+  // those whose pasts take 4 GiB. Without memory for a graph the pass runs as it is. Throws what
+  // torch throws. REQUIRES: Takes(tokens, past).
   ForwardResult Run(const TokenBatch& tokens, const KvCache* past);
 
  private:

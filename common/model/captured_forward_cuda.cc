@@ -3,6 +3,7 @@
 #include <ATen/core/grad_mode.h>
 #include <ATen/cuda/CUDAGraph.h>
 #include <ATen/ops/_foreach_copy.h>
+#include <ATen/ops/_foreach_zero.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/ones.h>
@@ -31,6 +32,7 @@ constexpr int64_t kMaxSlots = 2048;   // of a past: its copy should stay small
 constexpr int64_t kTokenStep = 16;
 constexpr int64_t kSlotStep = 64;
 constexpr size_t kMaxGraphs = 64;
+constexpr uint64_t kMaxPastBytes = uint64_t{4} << 30;  // of all graphs' pasts and what they return
 
 int64_t RoundUp(int64_t count, int64_t step) { return (count + step - 1) / step * step; }
 
@@ -53,8 +55,23 @@ struct Graph {
   KvCache past;
   ForwardResult result;
   at::cuda::CUDAGraph graph;
+  uint64_t past_bytes = 0;
   uint64_t last_use = 0;
 };
+
+// What a graph behind `slots` of a past like this holds of it: its own, and the longer one that it
+// returns.
+uint64_t PastBytes(const KvCache* past, int64_t slots) {
+  if (past == nullptr) return 0;
+  uint64_t bytes = 0;
+  for (const auto* tensors : {&past->keys, &past->values}) {
+    for (const at::Tensor& tensor : *tensors) {
+      bytes += 2 * tensor.nbytes() / static_cast<uint64_t>(past->num_slots()) *
+               static_cast<uint64_t>(slots);
+    }
+  }
+  return bytes;
+}
 
 // A past of the same layers as `like` with room for `slots`.
 KvCache EmptyPast(const KvCache& like, int64_t slots) {
@@ -80,6 +97,10 @@ std::vector<at::Tensor> Narrow(const std::vector<at::Tensor>& tensors, int64_t s
   return narrow;
 }
 
+std::vector<at::Tensor> Behind(const std::vector<at::Tensor>& tensors, int64_t slots) {
+  return Narrow(tensors, slots, tensors.front().size(2) - slots);
+}
+
 void CopyIn(const TokenBatch& tokens, const KvCache* past, Graph& graph) {
   graph.tokens.ids.narrow(1, 0, tokens.ids.size(1)).copy_(tokens.ids);
   graph.tokens.lengths.copy_(tokens.lengths);
@@ -87,7 +108,13 @@ void CopyIn(const TokenBatch& tokens, const KvCache* past, Graph& graph) {
   const int64_t slots = past->num_slots();
   at::_foreach_copy_(Narrow(graph.past.keys, 0, slots), past->keys);
   at::_foreach_copy_(Narrow(graph.past.values, 0, slots), past->values);
-  graph.past.valid.zero_();  // the slots behind these may hold another pass's tokens
+  // The slots behind these may hold another pass's tokens. A mask hides them, but not what is no
+  // number: that stays none whatever is added to it, or multiplied by zero.
+  if (slots < graph.past.num_slots()) {
+    at::_foreach_zero_(Behind(graph.past.keys, slots));
+    at::_foreach_zero_(Behind(graph.past.values, slots));
+  }
+  graph.past.valid.zero_();
   graph.past.valid.narrow(1, 0, slots).copy_(past->valid);
   graph.past.positions.narrow(1, 0, slots).copy_(past->positions);
   graph.past.lengths.copy_(past->lengths);
@@ -152,7 +179,10 @@ void EndCapture(at::cuda::CUDAGraph& graph) {
 struct CapturedForward::Impl {
   explicit Impl(Forward pass) : forward(std::move(pass)) {}
 
-  Graph& Find(const Shape& shape, const TokenBatch& tokens, const KvCache* past);
+  // Null where a pass is to run without: its past is too large to be kept a second time, or there
+  // is no memory for one more graph; then none is left of the others either.
+  Graph* Find(const Shape& shape, const TokenBatch& tokens, const KvCache* past);
+  void DropOldest();
   std::unique_ptr<Graph> Capture(const Shape& shape, const TokenBatch& tokens,
                                  const KvCache* past) const;
 
@@ -160,22 +190,38 @@ struct CapturedForward::Impl {
   const at::cuda::MempoolId_t pool = at::cuda::graph_pool_handle();
   std::mutex mutex;
   std::map<Shape, std::unique_ptr<Graph>> graphs;
+  uint64_t past_bytes = 0;  // of all graphs
   uint64_t uses = 0;
 };
 
-Graph& CapturedForward::Impl::Find(const Shape& shape, const TokenBatch& tokens,
+void CapturedForward::Impl::DropOldest() {
+  auto oldest = graphs.begin();
+  for (auto it = graphs.begin(); it != graphs.end(); ++it) {
+    if (it->second->last_use < oldest->second->last_use) oldest = it;
+  }
+  c10::cuda::device_synchronize();  // it may still run
+  past_bytes -= oldest->second->past_bytes;
+  graphs.erase(oldest);
+}
+
+Graph* CapturedForward::Impl::Find(const Shape& shape, const TokenBatch& tokens,
                                    const KvCache* past) {
   const auto found = graphs.find(shape);
-  if (found != graphs.end()) return *found->second;
-  if (graphs.size() >= kMaxGraphs) {
-    auto oldest = graphs.begin();
-    for (auto it = graphs.begin(); it != graphs.end(); ++it) {
-      if (it->second->last_use < oldest->second->last_use) oldest = it;
-    }
-    c10::cuda::device_synchronize();  // it may still run
-    graphs.erase(oldest);
+  if (found != graphs.end()) return found->second.get();
+  const uint64_t bytes = PastBytes(past, shape.slots);
+  if (bytes > kMaxPastBytes) return nullptr;
+  while (graphs.size() >= kMaxGraphs || past_bytes + bytes > kMaxPastBytes) DropOldest();
+  try {
+    Graph* const graph = graphs.emplace(shape, Capture(shape, tokens, past)).first->second.get();
+    graph->past_bytes = bytes;
+    past_bytes += bytes;
+    return graph;
+  } catch (const c10::OutOfMemoryError&) {
+    c10::cuda::device_synchronize();
+    graphs.clear();
+    past_bytes = 0;
+    return nullptr;
   }
-  return *graphs.emplace(shape, Capture(shape, tokens, past)).first->second;
 }
 
 std::unique_ptr<Graph> CapturedForward::Impl::Capture(const Shape& shape, const TokenBatch& tokens,
@@ -219,11 +265,12 @@ bool CapturedForward::Takes(const TokenBatch& tokens, const KvCache* past) {
 ForwardResult CapturedForward::Run(const TokenBatch& tokens, const KvCache* past) {
   const c10::cuda::CUDAGuard device(tokens.ids.device());
   const std::lock_guard lock(impl_->mutex);
-  Graph& graph = impl_->Find(ShapeOf(tokens, past), tokens, past);
-  graph.last_use = ++impl_->uses;
-  CopyIn(tokens, past, graph);
-  graph.graph.replay();
-  return CopyOut(graph, tokens.ids.size(1), past);
+  Graph* const graph = impl_->Find(ShapeOf(tokens, past), tokens, past);
+  if (graph == nullptr) return impl_->forward(tokens, past);
+  graph->last_use = ++impl_->uses;
+  CopyIn(tokens, past, *graph);
+  graph->graph.replay();
+  return CopyOut(*graph, tokens.ids.size(1), past);
 }
 
 }  // namespace qc2c

@@ -7,6 +7,7 @@
 #include <ATen/ops/equal.h>
 #include <gtest/gtest.h>
 
+#include <limits>
 #include <numeric>
 #include <thread>
 #include <vector>
@@ -106,6 +107,23 @@ TEST_P(CapturedForwardTest, EqualsKernelByKernelOverTheEdgeOfARoundedPast) {
 TEST_P(CapturedForwardTest, AGraphServesAnotherBatchOfItsShape) {
   Compare({Ids(30, 1)}, 3);
   Compare({Ids(18, 2)}, 3);  // the same rounded shapes: what lies behind the 18 is not read
+}
+
+// A mask does not hide what is no number.
+TEST_P(CapturedForwardTest, WhatAnotherPassLeftBehindIsGone) {
+  const at::NoGradGuard no_grad;
+  const auto next = [&](size_t length, double poison) {
+    const TokenBatch prompt = TokenBatch::FromSequences({Ids(length, 0)}, at::kCUDA);
+    KvCache past = graphs_->Forward(prompt, nullptr).value().cache;
+    for (size_t layer = 0; layer < past.keys.size(); ++layer) {
+      past.keys[layer].narrow(2, static_cast<int64_t>(length) - 1, 1).add_(poison);
+      past.values[layer].narrow(2, static_cast<int64_t>(length) - 1, 1).add_(poison);
+    }
+    return graphs_->Forward(TokenBatch::FromSequences({{7}}, at::kCUDA), &past).value().hidden;
+  };
+  const at::Tensor before = next(20, 0.0);
+  EXPECT_FALSE(next(60, std::numeric_limits<double>::quiet_NaN()).isfinite().all().item<bool>());
+  EXPECT_TRUE(at::equal(next(20, 0.0), before));
 }
 
 TEST_P(CapturedForwardTest, MoreShapesThanAreKeptAreStillRight) {

@@ -2,8 +2,10 @@
 
 #include <ATen/core/Tensor.h>
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/isfinite.h>
 #include <ATen/ops/log_softmax.h>
 #include <ATen/ops/tensor.h>
+#include <ATen/ops/where.h>
 
 #include <algorithm>
 #include <utility>
@@ -43,6 +45,14 @@ absl::StatusOr<std::vector<int64_t>> TokenLimits(const Model& model, const KvCac
   return limits;
 }
 
+constexpr int64_t kNoId = -1;
+
+// The chosen `ids` [B] on the host, kNoId where the logits [B, V] choose none. One transfer.
+std::vector<int64_t> Chosen(const at::Tensor& logits, const at::Tensor& ids) {
+  const at::Tensor largest = logits.gather(-1, ids.unsqueeze(-1)).squeeze(-1);
+  return ToHost(at::where(at::isfinite(largest), ids, kNoId));
+}
+
 // The rows of one DecodeGreedily call, and which of them still run.
 class Rows {
  public:
@@ -72,6 +82,7 @@ class Rows {
 
  private:
   void TakeOne(size_t row, int32_t id) {
+    if (id == kNoId) return End(row, Generation::End::kNotFinite);
     Generation& result = results_[row];
     const bool is_stopped = options_.on_token && options_.on_token(static_cast<int64_t>(row), id) ==
                                                      GreedyOptions::Step::kStop;
@@ -199,8 +210,9 @@ absl::StatusOr<std::vector<Generation>> DecodeGreedily(const Model& model, const
     Rows rows(options, std::move(limits));
     at::Tensor last = LastHidden(result.hidden, tokens.lengths);
     while (true) {
-      const at::Tensor ids = model.Logits(last).argmax(-1);
-      rows.Take(ToHost(ids));
+      const at::Tensor logits = model.Logits(last);
+      const at::Tensor ids = logits.argmax(-1);
+      rows.Take(Chosen(logits, ids));
       if (!rows.AnyRuns()) return rows.TakeResults();
       ASSIGN_OR_RETURN(ForwardResult next, model.Forward(rows.Next(ids), &result.cache));
       result = std::move(next);

@@ -21,7 +21,9 @@ struct GreedyOptions {
 
 struct Generation {
   std::vector<int32_t> ids;  // without the end-of-sequence token
-  enum class End { kEos, kLength, kStopped } end = End::kLength;
+  // kNotFinite: the logits after these ids have a NaN or an infinity for their largest, so that
+  // they choose nothing.
+  enum class End { kEos, kLength, kStopped, kNotFinite } end = End::kLength;
 };
 
 // Runs `tokens` (for a prompt: its last tokens) on top of `past`, then decodes greedily: argmax

@@ -26,7 +26,7 @@ void TextGenerator::Work() {
     if (batch.empty()) return;
     DropCancelled(batch);
     if (batch.empty()) continue;
-    absl::StatusOr<std::vector<GeneratedText>> texts = CatchTorch([&] { return Generate(batch); });
+    auto texts = CatchTorch([&] { return Generate(batch); });
     for (size_t i = 0; i < batch.size(); ++i) {
       if (batch[i].cancelled && batch[i].cancelled()) {  // its text was cut short
         batch[i].finish(absl::CancelledError("the caller went away"));
@@ -39,7 +39,7 @@ void TextGenerator::Work() {
   }
 }
 
-absl::StatusOr<std::vector<GeneratedText>> TextGenerator::Generate(
+absl::StatusOr<std::vector<absl::StatusOr<GeneratedText>>> TextGenerator::Generate(
     const std::vector<GenerateJob>& batch) const {
   const at::NoGradGuard no_grad;
   const auto start = Clock::now();
@@ -59,12 +59,16 @@ absl::StatusOr<std::vector<GeneratedText>> TextGenerator::Generate(
   ASSIGN_OR_RETURN(const std::vector<Generation> generations,
                    DecodeGreedily(language_model_.model, tokens, nullptr, options));
   const uint64_t generate_us = MicrosecondsSince(start);
-  std::vector<GeneratedText> texts;
+  std::vector<absl::StatusOr<GeneratedText>> texts;
   for (size_t i = 0; i < batch.size(); ++i) {
+    if (generations[i].end == Generation::End::kNotFinite) {
+      texts.emplace_back(absl::InternalError("the logits are not finite: expected finite numbers"));
+      continue;
+    }
     ASSIGN_OR_RETURN(std::string text, language_model_.tokenizer.Decode(generations[i].ids));
-    texts.push_back({std::move(text), static_cast<int64_t>(batch[i].ids.size()),
-                     static_cast<int64_t>(generations[i].ids.size()),
-                     MicrosecondsBetween(batch[i].arrived, start), generate_us});
+    texts.emplace_back(GeneratedText{std::move(text), static_cast<int64_t>(batch[i].ids.size()),
+                                     static_cast<int64_t>(generations[i].ids.size()),
+                                     MicrosecondsBetween(batch[i].arrived, start), generate_us});
   }
   return texts;
 }

@@ -46,7 +46,9 @@ class TextGenerator {
 
  private:
   void Work();
-  absl::StatusOr<std::vector<GeneratedText>> Generate(const std::vector<GenerateJob>& batch) const;
+  // One for each job; an error of the batch, or of one of them.
+  absl::StatusOr<std::vector<absl::StatusOr<GeneratedText>>> Generate(
+      const std::vector<GenerateJob>& batch) const;
 
   const LanguageModel& language_model_;
   BatchQueue<GenerateJob> queue_;

@@ -1,5 +1,6 @@
 #include "common/text/text_files.h"
 
+#include <system_error>
 #include <utility>
 
 #include "common/base/files.h"
@@ -16,7 +17,8 @@ absl::StatusOr<TextFiles> TextFiles::Load(const std::filesystem::path& folder) {
       {"chat_template.jinja", &files.chat_template_jinja},
   };
   for (const auto& [name, content] : known) {
-    if (!std::filesystem::exists(folder / name)) continue;
+    std::error_code error;
+    if (!std::filesystem::exists(folder / name, error) && !error) continue;
     ASSIGN_OR_RETURN(*content, ReadFile(folder / name));
   }
   return files;

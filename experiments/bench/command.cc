@@ -12,6 +12,7 @@
 #include "common/base/status_macros.h"
 #include "common/model/key_rotation.h"
 #include "common/model/projection_biases.h"
+#include "common/model/torch_status.h"
 #include "common/serving/channel_means_file.h"
 #include "experiments/bench/codec_report.h"
 #include "experiments/bench/question_caches.h"
@@ -135,7 +136,8 @@ void AddBenchCommand(CLI::App& app) {
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   command->add_flag("--markdown", flags->markdown, "print the table as Markdown");
   command->add_option("--out", flags->out, "a file for JSON lines, an object a codec");
-  command->callback([flags] { ExitUnlessOk("bench codec", BenchCodec(*flags)); });
+  command->callback(
+      [flags] { ExitUnlessOk("bench codec", CatchTorch([&] { return BenchCodec(*flags); })); });
 }
 
 }  // namespace qc2c

@@ -9,6 +9,7 @@
 
 #include "common/base/hash.h"
 #include "common/base/status_macros.h"
+#include "common/model/torch_status.h"
 #include "common/serving/channel_means_file.h"
 #include "common/serving/language_model.h"
 #include "experiments/means/channel_sums.h"
@@ -73,7 +74,7 @@ void AddMeansCommand(CLI::App& app, absl::Status* result) {
   command->add_option("--limit", flags->limit, "questions to use; 0: all of them");
   command->add_option("--device", flags->device, "cpu or cuda[:N]");
   command->add_option("--dtype", flags->dtype, "fp32 or bf16, as the sharer will run");
-  command->callback([flags, result] { *result = WriteMeans(*flags); });
+  command->callback([flags, result] { *result = CatchTorch([&] { return WriteMeans(*flags); }); });
 }
 
 }  // namespace qc2c

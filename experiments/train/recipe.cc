@@ -180,7 +180,9 @@ void ReadNoise(FieldReader& fields, std::optional<CodecNoise>& noise) {
     child.Fail(absl::StrCat(child.where(), ".bits: ", bits, ", expected 1 to 8 or 16"));
   }
   fields.Update(child.Finish());
-  if (!read.bits.empty()) noise = read;
+  if (read.bits.empty() && read.prune_probability == 0) return;
+  if (read.bits.empty()) read.bits = {16};  // pruning alone
+  noise = read;
 }
 
 absl::StatusOr<YAML::Node> ParseYaml(const std::filesystem::path& path) {

@@ -13,6 +13,7 @@ namespace qc2c {
 namespace {
 
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 constexpr char kRest[] =
     "phases: [{steps: 3, mix: {mc: 1.0}}]\nadamw: {lr: 0.1}\nmuon: {lr: 0.02}\n";
@@ -37,6 +38,20 @@ TEST(RecipeTest, EveryCommittedRecipeIsRead) {
     ASSERT_TRUE(recipe.ok()) << recipe.status();
     EXPECT_EQ(recipe->hidden_dim, 96);
   }
+}
+
+TEST(RecipeTest, NoiseMayPruneWithoutQuantizing) {
+  const std::filesystem::path committed =
+      std::filesystem::path(QC2C_SOURCE_DIR) / "experiments/recipes/train_fuser_qwen2.yaml";
+  const std::filesystem::path path = std::filesystem::path(testing::TempDir()) / "pruning.yaml";
+  const std::string content = ReadFile(committed).value();
+  ASSERT_THAT(content, Not(HasSubstr("\nnoise:")));
+  ASSERT_TRUE(WriteFileAtomically(path, content + "\nnoise: {prune_probability: 0.75}\n").ok());
+  const auto recipe = ReadFuserRecipe(path);
+  ASSERT_TRUE(recipe.ok()) << recipe.status();
+  ASSERT_TRUE(recipe->noise.has_value());
+  EXPECT_EQ(recipe->noise->prune_probability, 0.75);
+  EXPECT_EQ(recipe->noise->bits, std::vector<int32_t>{16});
 }
 
 TEST(RecipeTest, FaultsNameTheField) {

@@ -14,6 +14,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "common/base/hash.h"
 #include "common/base/status_macros.h"
 #include "common/model/torch_status.h"
 #include "experiments/train/documents.h"
@@ -75,10 +76,13 @@ absl::Status Train(const LmRecipe& recipe) {
   task.mix_by = BatchSampler::MixBy::kDocument;
   task.loss = [&](const DocumentBatch& batch, int64_t) { return LanguageModelLoss(model, batch); };
   task.check = [&](const DocumentPools& pools) { return CheckAlone(model, pools); };
+  // Of the whole file: rotary angles, windows and the like decide the weights and change no shape.
+  ASSIGN_OR_RETURN(const uint64_t config_hash, HashFiles({recipe.model / "config.json"}));
   const std::string rest =
       absl::StrFormat("lm %s %d %d %.17g %.17g %.17g %.17g %.17g", config.architecture,
                       config.num_layers, config.hidden_size, recipe.init_std, recipe.match_scale,
-                      recipe.muon.lr, recipe.muon.momentum, recipe.muon.decay);
+                      recipe.muon.lr, recipe.muon.momentum, recipe.muon.decay) +
+      absl::StrCat(" ", HashText(config_hash));
   ASSIGN_OR_RETURN(task.fingerprint, Fingerprint(training, rest));
   RETURN_IF_ERROR(RunTraining(task, documents, check_documents, training));
   return WriteWeights(model, recipe.model);
@@ -100,7 +104,10 @@ void InitializeWeights(Model& model, const LmRecipe& recipe) {
       const double shrink = WritesResidual(name) ? std::sqrt(2.0 * config.num_layers) : 1.0;
       tensor.normal_(0.0, recipe.init_std / shrink);
     } else {
-      tensor.fill_(absl::EndsWith(name, ".bias") ? 0.0 : 1.0);
+      // A norm's weight that is one at the start, or that is added to one.
+      const bool is_added =
+          config.traits.norm_scale == ModelConfig::Traits::NormScale::kOnePlusWeight;
+      tensor.fill_(is_added || absl::EndsWith(name, ".bias") ? 0.0 : 1.0);
     }
   }
   for (int32_t layer = 0; layer < config.num_layers; ++layer) {

@@ -34,8 +34,9 @@ struct TrainingTask {
 //   log.jsonl, lines {"step", "loss", "grad_norm", "lr_scale", "seconds"} and
 //              {"step", "check": {kind: accuracy}}
 // A resumed run cuts the log back to its checkpoint. The random generator is seeded anew at each
-// step, so a resumed run equals an uninterrupted one bit for bit. CANCELLED, with a checkpoint
-// written, once options.stop_requested says so.
+// step, so on a CPU, with as many threads, a resumed run equals an uninterrupted one bit for bit;
+// on a GPU gradients are added in an order of its own. CANCELLED, with a checkpoint written, once
+// options.stop_requested says so.
 absl::Status RunTraining(TrainingTask& task, const DocumentPools& documents,
                          const DocumentPools& check_documents, const TrainingOptions& options);
 

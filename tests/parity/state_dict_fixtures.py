@@ -120,6 +120,10 @@ CHANGES = {
     "strides": (edited(b"K\x03K\x01\x86", b"K\x01K\x03\x86"), ["strides are not row-major"]),
     "negative_size": (edited(b"QK\x04K\x02", b"QK\x04J\xfe\xff\xff\xff"), ["tensor that is not"]),
     "twice": (edited(b"X\x01\0\0\0b", b"X\x01\0\0\0a"), ["tensor a is there twice"]),
+    "long_key": (
+        edited(b"X\1\0\0\x000", b"X\x41\0\0\0" + b"0" * 65),
+        ["a storage key of 65 bytes: expected at most 64"],
+    ),
     "short_storage": (
         lambda entries: {**entries, "data/0": entries["data/0"][:-4]},
         ["tensor a: storage 0 has 92 bytes: expected 24 elements of 4 bytes"],

@@ -1,0 +1,16 @@
+// How deep a JSON text nests.
+#pragma once
+
+#include <string_view>
+
+namespace qc2c {
+
+// More than any file or message of this project has.
+inline constexpr int kMaxJsonDepth = 64;
+
+// Whether lists and objects nest more than kMaxJsonDepth deep. nlohmann::json parses such a text,
+// but copying, writing or destroying what it makes goes a call deeper a level, and the stack has an
+// end: a text of a stranger is asked this first. One that is no JSON may give either answer.
+bool NestsTooDeep(std::string_view json);
+
+}  // namespace qc2c
