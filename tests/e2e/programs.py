@@ -4,6 +4,7 @@ Nothing here outlives a test: `Programs` ends, by its own process id, whatever i
 """
 
 import collections
+import contextlib
 import json
 import os
 import pathlib
@@ -49,6 +50,32 @@ def run(
     return subprocess.run(
         command, capture_output=True, text=True, timeout=timeout, cwd=ROOT, check=False, **options
     )
+
+
+def command_lines() -> dict[int, str]:
+    """Of all processes, by their ids."""
+    lines = {}
+    for entry in pathlib.Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):  # it ended meanwhile
+                lines[int(entry.name)] = (entry / "cmdline").read_text().replace("\0", " ")
+    return lines
+
+
+def children_of(pid: int) -> dict[int, str]:
+    """Process ids and command lines of all descendants."""
+    commands = command_lines()
+    parents = {}
+    for other in commands:
+        with contextlib.suppress(OSError):
+            stat = pathlib.Path(f"/proc/{other}/stat").read_text()
+            parents[other] = int(stat.rpartition(")")[2].split()[1])
+    found: dict[int, str] = {}
+    while more := {
+        p: commands[p] for p, q in parents.items() if (q == pid or q in found) and p not in found
+    }:
+        found |= more
+    return found
 
 
 class Process:

@@ -7,7 +7,15 @@ import time
 
 import pytest
 
-from programs import Process, RunFolder, eval_arguments, question_ids, wait_until
+from programs import (
+    Process,
+    RunFolder,
+    children_of,
+    command_lines,
+    eval_arguments,
+    question_ids,
+    wait_until,
+)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -28,26 +36,6 @@ def test_a_socket_left_by_a_killed_daemon_is_taken_over_and_a_live_one_is_not(pr
     assert second.wait() == 69, second.stderr()
     assert listen in second.stderr()
     assert alive.page("/healthz").strip() == "ok"
-
-
-def children_of(pid: int) -> dict[int, str]:
-    """Process ids and command lines of all descendants."""
-    parents, commands = {}, {}
-    for entry in pathlib.Path("/proc").iterdir():
-        if not entry.name.isdigit():
-            continue
-        try:
-            stat = (entry / "stat").read_text()
-            commands[int(entry.name)] = (entry / "cmdline").read_text().replace("\0", " ")
-        except OSError:  # it ended meanwhile
-            continue
-        parents[int(entry.name)] = int(stat.rpartition(")")[2].split()[1])
-    found: dict[int, str] = {}
-    while more := {
-        p: commands[p] for p, q in parents.items() if (q == pid or q in found) and p not in found
-    }:
-        found |= more
-    return found
 
 
 def exists(pid: int) -> bool:
@@ -95,6 +83,26 @@ def test_an_interrupted_demo_leaves_no_process_and_is_continued(programs, folder
         ids = [line["id"] for line in run.predictions(name, dataset)]
         assert sorted(ids) == question_ids(64, dataset)
     assert "agree" in demo.stdout()
+
+
+@pytest.mark.parametrize("moment", ["at once", "folder", "daemon"])
+def test_a_demo_interrupted_while_it_starts_leaves_nothing_running(
+    programs, folder, monkeypatch, moment
+):
+    monkeypatch.setenv("TMPDIR", str(folder))  # for the sockets, which every daemon's flags name
+    demo, run = start_demo(programs, folder / "demo")
+    conditions = {
+        "at once": lambda: True,
+        "folder": lambda: (folder / "demo" / "logs" / "lock").exists(),
+        "daemon": lambda: children_of(demo.popen.pid),
+    }
+    wait_until(lambda: conditions[moment]() or not demo.still_runs(), moment)
+    status = demo.stop(signal.SIGINT)
+    # At once may be before main: the signal's default action.
+    assert status == 130 or (moment == "at once" and status == -signal.SIGINT), demo.stderr()
+    assert [line for line in command_lines().values() if str(folder) in line] == []
+    assert list(folder.glob("qc2c-??????")) == []  # the sockets' folder
+    assert run.points() == []
 
 
 def test_a_killed_demo_takes_its_daemons_with_it(programs, folder):
