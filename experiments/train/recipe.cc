@@ -89,7 +89,7 @@ class FieldReader {
   absl::Status Finish() {
     if (!status_.ok()) return status_;
     for (const auto& field : node_) {
-      const std::string name = field.first.as<std::string>();
+      const std::string name = field.first.IsScalar() ? field.first.Scalar() : "(not text)";
       if (!known_.contains(name)) {
         return absl::InvalidArgumentError(absl::StrCat(
             where_, ".", name, ": unknown field, expected one of ", absl::StrJoin(known_, ", ")));

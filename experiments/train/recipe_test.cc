@@ -67,6 +67,8 @@ TEST(RecipeTest, FaultsNameTheField) {
       {"seed: 1\nadamw: {lr: 0.1}\nmuon: {lr: 1}\nphases: [{steps: 1, mix: {a: -1}}]",
        ".phases[0].mix.a: expected > 0"},
       {"seed: [", "recipe_test.yaml"},
+      {absl::StrCat("seed: 1\n? [a, b]\n: 1\n", kRest), ".(not text): unknown field"},
+      {absl::StrCat("seed: 1\n? {a: b}\n: 1\n", kRest), ".(not text): unknown field"},
   };
   for (const auto& [content, message] : faults) {
     const auto recipe = Read(content);
