@@ -6,6 +6,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "common/base/status_macros.h"
+#include "common/rpc/request_limits.h"
 #include "experiments/commands.h"
 #include "experiments/point.h"
 #include "experiments/project_files.h"
@@ -184,7 +185,7 @@ void AddAskCommand(CLI::App& app) {
   command->add_option("--prompt-format", flags->format,
                       "how the question becomes a prompt: a name in experiments/prompts or a file");
   command->add_option("--max-new-tokens", flags->max_new_tokens, "length limit of the answer")
-      ->check(CLI::Range(1, 1 << 16));
+      ->check(CLI::Range(1u, kMaxNewTokens));
   command->add_flag("--json", flags->json, "print one JSON object instead of text");
   command->add_flag("--no-stream", flags->no_stream, "print the answer when it is complete");
   command->add_flag("--allow-degraded", flags->allow_degraded,

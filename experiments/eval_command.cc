@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
+#include "common/rpc/request_limits.h"
 #include "experiments/commands.h"
 #include "experiments/project_files.h"
 #include "experiments/receiver_flags.h"
@@ -61,10 +62,6 @@ absl::StatusOr<Recipe> RecipeOf(const EvalFlags& flags) {
   Recipe recipe;
   if (flags.recipe.empty()) {
     ASSIGN_OR_RETURN(recipe, RecipeOfFlags(flags));
-  } else if (!flags.questions.empty() || !flags.mode.empty() || !flags.codec.empty()) {
-    return absl::InvalidArgumentError(
-        "--recipe names the questions and points; --questions, --mode and --codec do not go with "
-        "it");
   } else {
     ASSIGN_OR_RETURN(recipe, Recipe::Load(flags.recipe));
   }
@@ -104,20 +101,22 @@ void AddEvalCommand(CLI::App& app, const std::string& command_line) {
       app.add_subcommand("eval", "Ask questions of a receiver and score the answers");
   const auto flags = std::make_shared<EvalFlags>();
   ReceiverFlags::Add(*command, flags->receiver);
-  command->add_option("--recipe", flags->recipe,
-                      "a YAML file with datasets and points (see experiments/recipes)");
-  command->add_option("--questions", flags->questions, "a JSONL file of questions");
-  command->add_option("--mode", flags->mode,
-                      "fused, receiver, sharer, text, text_answer or prefix");
-  command->add_option(
-      "--codec", flags->codec,
-      "for fused and prefix: SCHEME[,key=value]..., e.g. int8,select=value_norm,keep_ratio=0.25");
-  command->add_option("--prompt-format", flags->format,
-                      "a name in experiments/prompts or a file; default: embedded_mc or, for open "
-                      "questions, embedded_open");
-  command->add_option("--method", flags->method, "generate, logits or loglikelihood");
-  command->add_option("--max-new-tokens", flags->max_new_tokens, "for generate")
-      ->check(CLI::Range(1, 1 << 16));
+  CLI::Option* recipe = command->add_option(
+      "--recipe", flags->recipe, "a YAML file with datasets and points (see experiments/recipes)");
+  CLI::Option* of_one_point[] = {
+      command->add_option("--questions", flags->questions, "a JSONL file of questions"),
+      command->add_option("--mode", flags->mode,
+                          "fused, receiver, sharer, text, text_answer or prefix"),
+      command->add_option("--codec", flags->codec,
+                          "for fused and prefix: SCHEME[,key=value]..., e.g. "
+                          "int8,select=value_norm,keep_ratio=0.25"),
+      command->add_option("--prompt-format", flags->format,
+                          "a name in experiments/prompts or a file; default: embedded_mc or, for "
+                          "open questions, embedded_open"),
+      command->add_option("--method", flags->method, "generate, logits or loglikelihood"),
+      command->add_option("--max-new-tokens", flags->max_new_tokens, "for generate")
+          ->check(CLI::Range(1u, kMaxNewTokens))};
+  for (CLI::Option* option : of_one_point) option->excludes(recipe);  // which has its own
   command->add_option("--limit", flags->limit, "only the first so many questions; 0: all");
   command
       ->add_option("--in-flight", flags->in_flight,

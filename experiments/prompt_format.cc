@@ -7,12 +7,11 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "common/base/status_macros.h"
+#include "common/rpc/request_limits.h"
 #include "experiments/yaml_fields.h"
 
 namespace qc2c {
 namespace {
-
-constexpr uint64_t kMaxSharerTokens = 4096;
 
 // One pass, so that braces inside a question are never read as a placeholder.
 std::string Fill(const std::string& pattern,
@@ -88,7 +87,7 @@ absl::StatusOr<TextRelayFormat> ReadTextRelay(const YAML::Node& node, const std:
   relay.sharer_user = fields.Text("sharer_user");
   relay.sharer_reply_prefix = fields.TextOr("sharer_reply_prefix", "");
   relay.sharer_max_new_tokens =
-      static_cast<uint32_t>(fields.CountOr("sharer_max_new_tokens", 64, 1, kMaxSharerTokens));
+      static_cast<uint32_t>(fields.CountOr("sharer_max_new_tokens", 64, 1, kMaxNewTokens));
   relay.receiver_user = fields.Text("receiver_user");
   RETURN_IF_ERROR(fields.Finish());
   RETURN_IF_ERROR(CheckTemplate(fields.WhereIs("sharer_user"), relay.sharer_user,
@@ -103,7 +102,7 @@ absl::StatusOr<SharerAnswerFormat> ReadSharerAnswer(const YAML::Node& node,
   YamlFields fields(node, where);
   SharerAnswerFormat answer;
   answer.max_new_tokens =
-      static_cast<uint32_t>(fields.CountOr("max_new_tokens", 64, 1, kMaxSharerTokens));
+      static_cast<uint32_t>(fields.CountOr("max_new_tokens", 64, 1, kMaxNewTokens));
   const std::string extract = fields.TextOr("extract", "c2c");
   RETURN_IF_ERROR(fields.Finish());
   ASSIGN_OR_RETURN(answer.extract, ExtractionFromName(fields.WhereIs("extract"), extract));

@@ -9,6 +9,7 @@
 #include "absl/strings/str_join.h"
 #include "common/base/hash.h"
 #include "common/base/status_macros.h"
+#include "common/rpc/request_limits.h"
 #include "experiments/downloads.h"
 #include "experiments/yaml_fields.h"
 
@@ -16,7 +17,6 @@ namespace qc2c {
 namespace {
 
 constexpr uint64_t kMaxInFlight = 1 << 16;
-constexpr uint64_t kMaxNewTokens = 1 << 16;
 constexpr uint64_t kMaxQuestions = 1ull << 32;
 
 PairedSharer ReadPairedSharer(YamlFields& fields, const std::filesystem::path& folder) {

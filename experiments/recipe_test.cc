@@ -136,6 +136,8 @@ TEST_F(RecipeTest, ErrorsNameTheField) {
   EXPECT_THAT(Error(WithDataset("points: [receiver], method: guess")), HasSubstr("\"guess\""));
   EXPECT_THAT(Error(WithDataset("points: [receiver], max_new_tokens: -1")),
               HasSubstr("\"max_new_tokens\" is -1"));
+  EXPECT_THAT(Error(WithDataset("points: [receiver], max_new_tokens: 4097")),
+              HasSubstr("from 1 to 4096"));
   EXPECT_THAT(Error(WithDataset("points: [int8, int9]")), HasSubstr("points[1]: point \"int9\""));
   EXPECT_THAT(Error(WithDataset("points: [int8, int8]")), HasSubstr("\"int8\" comes twice"));
   EXPECT_THAT(Error(WithDataset("points: []")), HasSubstr("at least one element"));

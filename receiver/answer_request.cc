@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "common/base/status_macros.h"
+#include "common/rpc/request_limits.h"
 #include "common/wire/frame_codec.h"
 
 namespace qc2c {

@@ -11,7 +11,6 @@ namespace qc2c {
 
 // Stands in the prompt of MODE_TEXT for what the sharer writes.
 inline constexpr char kHintPlaceholder[] = "{hint}";
-inline constexpr uint32_t kMaxNewTokens = 4096;
 inline constexpr size_t kMaxQuestionIdBytes = 256;
 inline constexpr int kMaxOptions = 256;
 

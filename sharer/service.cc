@@ -11,6 +11,7 @@
 #include "common/codec/selection.h"
 #include "common/rpc/byte_buffer.h"
 #include "common/rpc/metadata.h"
+#include "common/rpc/request_limits.h"
 #include "common/rpc/status.h"
 #include "common/serving/request_record.h"
 #include "common/text/text_files.h"
@@ -19,7 +20,6 @@
 namespace qc2c {
 namespace {
 
-constexpr uint32_t kMaxNewTokens = 4096;
 // What Generate's text is called where caches are counted by codec.
 constexpr char kTextCodec[] = "text";
 

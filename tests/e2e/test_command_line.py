@@ -227,6 +227,23 @@ HELDOUT = ["--questions", QUESTIONS / "heldout_mc.jsonl"]
             USAGE,
             ["keep_ratio", "1.5"],
         ),
+        *(
+            (["eval", *NOBODY, "--out", "OUT", "--recipe", "r.yaml", *flag], USAGE, [flag[0]])
+            for flag in [
+                HELDOUT,
+                ["--mode", "fused"],
+                ["--codec", "int8"],
+                ["--prompt-format", "embedded_mc"],
+                ["--method", "logits"],
+                ["--max-new-tokens", "3"],
+            ]
+        ),
+        (
+            ["eval", *NOBODY, "--out", "OUT", *HELDOUT, "--max-new-tokens", "4097"],
+            USAGE,
+            ["--max-new-tokens", "4097", "4096"],
+        ),
+        (["ask", *NOBODY, "--max-new-tokens", "4097", "Who?"], USAGE, ["4097", "4096"]),
         (["ask", *NOBODY, "Who?"], UNAVAILABLE, ["/nowhere/receiver.sock"]),
         (["ask", "--receiver", "nonsense", "Who?"], USAGE, ["nonsense"]),
         (["report", "/nowhere"], NO_INPUT, ["/nowhere"]),
