@@ -147,6 +147,12 @@ absl::Status Ask(const AskFlags& flags) {
   AskOptions options;
   options.retry_for = kRetryFor;
   options.stopped = StopRequested;
+  options.on_trouble = [&](const std::string& text) {
+    // The answer begins anew.
+    if (num_printed > 0) std::cout << std::endl;
+    num_printed = 0;
+    std::cerr << "qc2c ask: " << text << std::endl;
+  };
   const auto on_reply = [&](const v1::AnswerReply& reply) {
     if (!reply.final()) {
       std::cout << reply.delta() << std::flush;
