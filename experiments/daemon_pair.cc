@@ -130,6 +130,9 @@ absl::Status DaemonPair::StartReceiver(const DaemonPairOptions& options) {
   std::vector<std::string> command = {ProgramFolder() / "qc2c-receiver", "--model",
                                       options.models.receiver, "--listen", receiver_address_};
   Append(command, CommonFlags(options));
+  // It waits for its sharers as long as this process does.
+  Append(command,
+         {"--sharer-patience-ms", absl::StrCat(absl::ToInt64Milliseconds(kReadyPatience))});
   if (!options.models.combine.empty()) Append(command, {"--combine", options.models.combine});
   for (size_t i = 0; i < sharers_.size(); ++i) {
     const PairedSharer& model = options.models.sharers[i];
