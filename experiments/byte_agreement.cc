@@ -70,6 +70,25 @@ bool AddRows(const std::vector<MetricSample>& sharer, const std::vector<MetricSa
   return agrees && tx_total == static_cast<double>(driver.tx());
 }
 
+std::string Verdict(bool agrees, bool comparable) {
+  if (agrees) return "The three counts agree.\n";
+  if (comparable) return "THE COUNTS DIFFER: a byte was lost or counted twice.\n";
+  return "The three counts cannot be compared.\n";
+}
+
+std::string Excuses(const SessionTotals& session) {
+  std::string text;
+  if (session.asked_again > 0) {
+    absl::StrAppend(&text, session.asked_again,
+                    " questions were asked again, which the daemons count twice.\n");
+  }
+  if (session.failed > 0) {
+    absl::StrAppend(&text, session.failed,
+                    " questions failed; what crossed for them only the daemons count.\n");
+  }
+  return text;
+}
+
 }  // namespace
 
 absl::StatusOr<ByteAgreement> CompareByteCounts(const std::string& sharer_page,
@@ -90,14 +109,9 @@ absl::StatusOr<ByteAgreement> CompareByteCounts(const std::string& sharer_page,
   table.rows.push_back({"correct answers", "", Whole(correct), absl::StrCat(session.correct)});
   agrees = agrees && questions == static_cast<double>(session.questions) &&
            correct == static_cast<double>(session.correct);
-  ByteAgreement result{agrees, table.Terminal()};
-  absl::StrAppend(&result.table, agrees ? "The three counts agree.\n"
-                                        : "THE COUNTS DIFFER: a byte was lost or counted twice.\n");
-  if (session.asked_again > 0) {
-    absl::StrAppend(&result.table, session.asked_again,
-                    " questions were asked again, which the daemons count twice.\n");
-  }
-  return result;
+  const bool comparable = session.asked_again == 0 && session.failed == 0;
+  return ByteAgreement{agrees, comparable,
+                       table.Terminal() + Verdict(agrees, comparable) + Excuses(session)};
 }
 
 }  // namespace qc2c

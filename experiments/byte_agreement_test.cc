@@ -9,6 +9,7 @@ namespace qc2c {
 namespace {
 
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 constexpr char kSharer[] = R"(# HELP qc2c_tx_bytes_total Bytes sent
 # TYPE qc2c_tx_bytes_total counter
@@ -62,6 +63,21 @@ TEST(ByteAgreementTest, OneByteOfDifferenceOnAnySideIsSeen) {
   session = Session();
   session.correct = 3;
   EXPECT_FALSE(CompareByteCounts(kSharer, kReceiver, session)->agrees);
+}
+
+TEST(ByteAgreementTest, CountsThatDifferProveNothingWhereAQuestionFailedOrWasAskedAgain) {
+  SessionTotals session = Session();
+  session.cache_bytes.set_payload(2000);
+  session.cache_bytes.set_tx(2200);
+  EXPECT_TRUE(CompareByteCounts(kSharer, kReceiver, session)->comparable);
+  session.failed = 2;
+  const ByteAgreement agreement = *CompareByteCounts(kSharer, kReceiver, session);
+  EXPECT_FALSE(agreement.comparable);
+  EXPECT_THAT(agreement.table, HasSubstr("cannot be compared.\n2 questions failed"));
+  EXPECT_THAT(agreement.table, Not(HasSubstr("DIFFER")));
+  session.failed = 0;
+  session.asked_again = 3;
+  EXPECT_FALSE(CompareByteCounts(kSharer, kReceiver, session)->comparable);
 }
 
 TEST(MetricsPageTest, LabelsMayHaveEscapesCommasAndBraces) {

@@ -170,6 +170,7 @@ absl::Status Runner::RunCell(Cell& cell) {
   RETURN_IF_ERROR(result.status());
   outcome_.session.asked_again += result->asked_again;
   cell.failed.insert(cell.failed.end(), result->failed.begin(), result->failed.end());
+  outcome_.session.failed += cell.failed.size();
   if (!cell.complete()) {
     progress_->Note(absl::StrCat(cell.name(), ": incomplete, ", cell.failed.size(),
                                  " questions without an answer; ", cell.failed.front().id, ": ",

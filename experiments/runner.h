@@ -21,6 +21,7 @@ struct SessionTotals {
   uint64_t questions = 0;
   uint64_t correct = 0;
   uint64_t asked_again = 0;
+  uint64_t failed = 0;  // questions without an answer that counts
 };
 
 struct RunOutcome {

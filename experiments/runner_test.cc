@@ -174,6 +174,7 @@ TEST_F(RunnerTest, APointWithAFailedQuestionIsListedAndNotInTheTable) {
   EXPECT_EQ(outcome->num_incomplete, 1);
   EXPECT_EQ(ReadResults(folder_ / "run", "points")->size(), 2);
   const auto incomplete = *ReadResults(folder_ / "run", "incomplete");
+  EXPECT_EQ(outcome->session.failed, 1);
   ASSERT_EQ(incomplete.size(), 1);
   EXPECT_EQ(incomplete[0]["answered"], 9);
   EXPECT_EQ(incomplete[0]["skipped"][0]["id"], "q6");
@@ -193,6 +194,7 @@ TEST_F(RunnerTest, ADegradedAnswerNeverCounts) {
   EXPECT_EQ(outcome->num_incomplete, 3);
   EXPECT_TRUE(ReadResults(folder_ / "run", "points")->empty());
   EXPECT_EQ(LoadPredictions(PredictionsOf("bf16"))->size(), 9);
+  EXPECT_EQ(outcome->session.failed, 3);
 }
 
 TEST_F(RunnerTest, OtherModelsInTheSameFolderAreRefused) {
