@@ -41,16 +41,16 @@ std::filesystem::path FolderOf(const DemoOptions& options, const Recipe& recipe,
 
 // Prints the three counts and keeps both pages beside the logs.
 absl::Status ShowByteCounts(const DaemonPair& daemons, const SessionTotals& session,
-                            const std::filesystem::path& folder) {
+                            const std::filesystem::path& logs) {
   std::string sharers;
   for (size_t i = 0; i < daemons.num_sharers(); ++i) {
     ASSIGN_OR_RETURN(const std::string page, FetchMetrics(daemons.sharer_metrics(i)));
     const std::string file = absl::StrCat(DaemonPair::SharerName(i), ".metrics");
-    RETURN_IF_ERROR(WriteFileAtomically(folder / "logs" / file, page));
+    RETURN_IF_ERROR(WriteFileAtomically(logs / file, page));
     sharers += page;
   }
   ASSIGN_OR_RETURN(const std::string receiver, FetchMetrics(daemons.receiver_metrics()));
-  RETURN_IF_ERROR(WriteFileAtomically(folder / "logs" / "qc2c-receiver.metrics", receiver));
+  RETURN_IF_ERROR(WriteFileAtomically(logs / "qc2c-receiver.metrics", receiver));
   ASSIGN_OR_RETURN(const ByteAgreement agreement, CompareByteCounts(sharers, receiver, session));
   std::cout << "\n" << agreement.table << std::flush;
   if (!agreement.agrees && agreement.comparable) {
@@ -60,7 +60,7 @@ absl::Status ShowByteCounts(const DaemonPair& daemons, const SessionTotals& sess
 }
 
 absl::Status RunWithDaemons(const DemoOptions& options, const Recipe& recipe, const Pair& pair,
-                            RecipeRun run) {
+                            const RunFolder& folder, RecipeRun run) {
   std::cerr << "starting";
   for (const PairedSharer& sharer : pair.sharers) {
     std::cerr << " qc2c-sharer (" << sharer.model.filename().string() << "),";
@@ -71,11 +71,11 @@ absl::Status RunWithDaemons(const DemoOptions& options, const Recipe& recipe, co
                                                           .dtype = options.dtype,
                                                           .threads = options.threads,
                                                           .max_batch_size = options.max_batch_size,
-                                                          .logs = run.folder / "logs"}));
+                                                          .logs = folder.Logs()}));
   run.ask.socket_bytes = [&] { return daemons->socket_bytes().both(); };
   ASSIGN_OR_RETURN(const auto client, ReceiverClient::Create(daemons->receiver_address()));
-  ASSIGN_OR_RETURN(const RunOutcome outcome, RunRecipeInFolder(recipe, *client, run));
-  RETURN_IF_ERROR(ShowByteCounts(*daemons, outcome.session, run.folder));
+  ASSIGN_OR_RETURN(const RunOutcome outcome, RunRecipeInFolder(recipe, *client, folder, run));
+  RETURN_IF_ERROR(ShowByteCounts(*daemons, outcome.session, folder.Logs()));
   if (outcome.num_incomplete > 0) {
     return absl::AbortedError(absl::StrCat(outcome.num_incomplete, " points are incomplete"));
   }
@@ -95,21 +95,22 @@ absl::Status DrawCurve(const DemoOptions& options, const std::filesystem::path& 
 absl::Status RunDemo(const DemoOptions& options, const std::string& command_line) {
   ASSIGN_OR_RETURN(const Recipe recipe, RecipeOf(options));
   ASSIGN_OR_RETURN(const Pair pair, recipe.FindPair(options.pair));
-  RecipeRun run{.folder = FolderOf(options, recipe, pair), .command_line = command_line};
+  // First of all: a folder of another recipe, or that is in use, is left as it is.
+  ASSIGN_OR_RETURN(const RunFolder folder,
+                   RunFolder::Open(FolderOf(options, recipe, pair), recipe.Resolved()));
+  RecipeRun run{.command_line = command_line};
   run.ask.in_flight = recipe.in_flight;
   run.ask.stopped = StopRequested;
   // A daemon that ended will not come back by itself.
   run.ask.retry_for = absl::Seconds(10);
-  std::error_code error;
-  std::filesystem::create_directories(run.folder / "logs", error);
-  const absl::Status status = RunWithDaemons(options, recipe, pair, run);
+  const absl::Status status = RunWithDaemons(options, recipe, pair, folder, run);
   if (!status.ok()) {
     if (StopRequested()) std::cerr << "\nThe same command continues where this one stopped.\n";
     return status;
   }
-  RETURN_IF_ERROR(DrawCurve(options, run.folder));
+  RETURN_IF_ERROR(DrawCurve(options, folder.path()));
   if (!recipe.note.empty()) std::cout << "\n" << recipe.note << "\n";
-  std::cout << "run folder: " << run.folder.string() << std::endl;
+  std::cout << "run folder: " << folder.path().string() << std::endl;
   return absl::OkStatus();
 }
 

@@ -76,11 +76,12 @@ absl::StatusOr<Recipe> RecipeOf(const EvalFlags& flags) {
 absl::Status Eval(const EvalFlags& flags, const std::string& command_line) {
   ASSIGN_OR_RETURN(const Recipe recipe, RecipeOf(flags));
   ASSIGN_OR_RETURN(const auto client, flags.receiver.Connect());
-  RecipeRun run{.folder = flags.out, .command_line = command_line};
+  ASSIGN_OR_RETURN(const RunFolder folder, RunFolder::Open(flags.out, recipe.Resolved()));
+  RecipeRun run{.command_line = command_line};
   run.ask.in_flight = recipe.in_flight;
   run.ask.retry_for = absl::Seconds(flags.retry_seconds);
   run.ask.stopped = StopRequested;
-  const absl::StatusOr<RunOutcome> outcome = RunRecipeInFolder(recipe, *client, run);
+  const absl::StatusOr<RunOutcome> outcome = RunRecipeInFolder(recipe, *client, folder, run);
   if (!outcome.ok()) {
     if (absl::IsCancelled(outcome.status()) || absl::IsUnavailable(outcome.status())) {
       std::cerr << "The same command continues where this one stopped.\n";

@@ -8,7 +8,6 @@
 #include "common/base/status_macros.h"
 #include "experiments/manifest.h"
 #include "experiments/report.h"
-#include "experiments/run_folder.h"
 
 namespace qc2c {
 namespace {
@@ -18,16 +17,15 @@ constexpr absl::Duration kCardPatience = absl::Seconds(10);
 }  // namespace
 
 absl::StatusOr<RunOutcome> RunRecipeInFolder(const Recipe& recipe, ReceiverClient& client,
-                                             const RecipeRun& run) {
-  ASSIGN_OR_RETURN(const RunFolder folder, RunFolder::Open(run.folder, recipe.Resolved()));
+                                             const RunFolder& folder, const RecipeRun& run) {
   RETURN_IF_ERROR(folder.LogCommand(run.command_line));
   ASSIGN_OR_RETURN(const v1::ReceiverCard card, client.Describe(kCardPatience));
   RETURN_IF_ERROR(folder.WriteManifestOnce("models", ModelManifest(card)));
   RETURN_IF_ERROR(folder.WriteManifest("code", CodeManifest()));
   RETURN_IF_ERROR(folder.WriteManifest("machine", MachineManifest()));
   ASSIGN_OR_RETURN(const RunOutcome outcome, RunRecipe(recipe, client, folder, run.ask, stderr));
-  ASSIGN_OR_RETURN(const Report report, MakeReport(run.folder));
-  RETURN_IF_ERROR(WriteFileAtomically(run.folder / "results" / "report.md", report.markdown));
+  ASSIGN_OR_RETURN(const Report report, MakeReport(folder.path()));
+  RETURN_IF_ERROR(WriteFileAtomically(folder.path() / "results" / "report.md", report.markdown));
   std::cout << report.terminal << std::flush;
   return outcome;
 }

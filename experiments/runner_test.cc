@@ -68,10 +68,12 @@ class RunnerTest : public testing::Test {
     if (!recipe.ok()) return recipe.status();
     if (absl::Status status = recipe->LoadDatasets(); !status.ok()) return status;
     const auto client = std::move(*ReceiverClient::Create(server_->address()));
-    RecipeRun run{.folder = folder_ / "run", .command_line = "test"};
+    const absl::StatusOr<RunFolder> folder = RunFolder::Open(folder_ / "run", recipe->Resolved());
+    if (!folder.ok()) return folder.status();
+    RecipeRun run{.command_line = "test"};
     run.ask.in_flight = recipe->in_flight;
     run.ask.stopped = stopped_;
-    return RunRecipeInFolder(*recipe, *client, run);
+    return RunRecipeInFolder(*recipe, *client, *folder, run);
   }
 
   std::filesystem::path PredictionsOf(const std::string& point) const {
