@@ -16,6 +16,8 @@ namespace qc2c {
 FakeReceiver::FakeReceiver(const std::filesystem::path& folder,
                            std::function<v1::AnswerReply(const v1::AnswerRequest&)> answer)
     : address_(absl::StrCat("unix:", (folder / "fake.sock").string())), answer_(std::move(answer)) {
+  card_.mutable_receiver()->set_model("fake-receiver");
+  card_.mutable_sharer()->set_model("fake-sharer");
   Start();
 }
 
@@ -39,6 +41,11 @@ void FakeReceiver::BreakStreamAfter(int num_answers, grpc::Status status) {
   break_status_ = std::move(status);
 }
 
+void FakeReceiver::SetCard(const v1::ReceiverCard& card) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  card_ = card;
+}
+
 std::map<std::string, int> FakeReceiver::times_asked() const {
   const std::lock_guard<std::mutex> lock(mutex_);
   return times_asked_;
@@ -56,8 +63,8 @@ std::vector<v1::ScoreReport> FakeReceiver::reports() const {
 
 grpc::Status FakeReceiver::Describe(grpc::ServerContext*, const v1::DescribeRequest*,
                                     v1::ReceiverCard* card) {
-  card->mutable_receiver()->set_model("fake-receiver");
-  card->mutable_sharer()->set_model("fake-sharer");
+  const std::lock_guard<std::mutex> lock(mutex_);
+  *card = card_;
   return grpc::Status::OK;
 }
 

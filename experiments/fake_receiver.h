@@ -24,6 +24,8 @@ class FakeReceiver final : public v1::Receiver::Service {
 
   // The next stream ends with `status` after this many answers.
   void BreakStreamAfter(int num_answers, grpc::Status status);
+  // What Describe says from now on.
+  void SetCard(const v1::ReceiverCard& card);
   // Away, as after a kill, and back at the same address.
   void Stop();
   void Start();
@@ -54,6 +56,7 @@ class FakeReceiver final : public v1::Receiver::Service {
   grpc::Status break_status_;
   int num_outstanding_ = 0;
   int most_outstanding_ = 0;
+  v1::ReceiverCard card_;
   std::map<std::string, int> times_asked_;
   std::vector<v1::ScoreReport> reports_;
 };

@@ -61,15 +61,19 @@ std::string GitVersion() {
 }
 
 Json CardToJson(const v1::ModelCard& card) {
-  return {{"model", card.model()},
-          {"architecture", card.architecture()},
-          {"fingerprint", HashText(card.model_fingerprint())},
-          {"layers", card.layout().num_layers()},
-          {"kv_heads", card.layout().num_kv_heads()},
-          {"head_dim", card.layout().head_dim()},
-          {"tokenizer", HashText(card.tokenizer_hash())},
-          {"device", card.device()},
-          {"dtype", card.dtype()}};
+  Json json = {{"model", card.model()},
+               {"architecture", card.architecture()},
+               {"fingerprint", HashText(card.model_fingerprint())},
+               {"layers", card.layout().num_layers()},
+               {"kv_heads", card.layout().num_kv_heads()},
+               {"head_dim", card.layout().head_dim()},
+               {"tokenizer", HashText(card.tokenizer_hash())},
+               {"device", card.device()},
+               {"dtype", card.dtype()}};
+  // A codec may leave open which of these it means.
+  for (const uint64_t id : card.codebooks()) json["codebooks"].push_back(HashText(id));
+  for (const uint64_t id : card.calibrations()) json["calibrations"].push_back(HashText(id));
+  return json;
 }
 
 }  // namespace
@@ -99,6 +103,7 @@ Json ModelManifest(const v1::ReceiverCard& card) {
                  {"sharer", CardToJson(card.sharer())},
                  {"fuser", HashText(card.fuser_fingerprint())},
                  {"layer_map", layer_map}};
+  if (!card.alignment().empty()) models["alignment"] = card.alignment();
   if (card.sharers_size() < 2) return models;
   models["combine"] = CombineName(card.combine());
   for (const v1::ReceiverCard::Sharer& sharer : card.sharers()) {

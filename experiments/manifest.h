@@ -11,7 +11,8 @@ namespace qc2c {
 nlohmann::ordered_json CodeManifest();
 // CPU, cores, memory, operating system.
 nlohmann::ordered_json MachineManifest();
-// Models, fuser and layer map as the receiver describes them.
+// Models, fuser, layer map, alignment, and which codebooks and channel means the sharers have, as
+// the receiver describes them.
 nlohmann::ordered_json ModelManifest(const v1::ReceiverCard& card);
 
 }  // namespace qc2c

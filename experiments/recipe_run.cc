@@ -21,8 +21,8 @@ absl::StatusOr<RunOutcome> RunRecipeInFolder(const Recipe& recipe, ReceiverClien
   RETURN_IF_ERROR(folder.LogCommand(run.command_line));
   ASSIGN_OR_RETURN(const v1::ReceiverCard card, client.Describe(kCardPatience));
   RETURN_IF_ERROR(folder.WriteManifestOnce("models", ModelManifest(card)));
-  RETURN_IF_ERROR(folder.WriteManifest("code", CodeManifest()));
-  RETURN_IF_ERROR(folder.WriteManifest("machine", MachineManifest()));
+  RETURN_IF_ERROR(folder.UpdateManifest("code", CodeManifest()));
+  RETURN_IF_ERROR(folder.UpdateManifest("machine", MachineManifest()));
   ASSIGN_OR_RETURN(const RunOutcome outcome, RunRecipe(recipe, client, folder, run.ask, stderr));
   ASSIGN_OR_RETURN(const Report report, MakeReport(folder.path()));
   RETURN_IF_ERROR(WriteFileAtomically(folder.path() / "results" / "report.md", report.markdown));

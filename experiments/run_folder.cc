@@ -14,6 +14,7 @@
 #include "absl/time/time.h"
 #include "common/base/files.h"
 #include "common/base/status_macros.h"
+#include "experiments/json_difference.h"
 
 namespace qc2c {
 namespace {
@@ -100,19 +101,38 @@ absl::Status RunFolder::LogCommand(const std::string& command) const {
   return absl::OkStatus();
 }
 
-absl::Status RunFolder::WriteManifest(const std::string& name, const Json& content) const {
-  return WriteFileAtomically(path_ / "manifests" / (name + ".json"), content.dump(2) + "\n");
+std::filesystem::path RunFolder::Manifest(const std::string& name) const {
+  return path_ / "manifests" / (name + ".json");
+}
+
+absl::Status RunFolder::UpdateManifest(const std::string& name, const Json& content) const {
+  Json updated = content;
+  const std::string text = ReadFile(Manifest(name)).value_or("");
+  Json before = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+  if (before.is_object()) {
+    Json earlier = Json::array();
+    if (before.contains("earlier") && before["earlier"].is_array()) earlier = before["earlier"];
+    before.erase("earlier");
+    if (before != content) earlier.push_back(before);
+    if (!earlier.empty()) updated["earlier"] = earlier;
+  }
+  return WriteFileAtomically(Manifest(name), updated.dump(2) + "\n");
 }
 
 absl::Status RunFolder::WriteManifestOnce(const std::string& name, const Json& content) const {
-  const std::filesystem::path file = path_ / "manifests" / (name + ".json");
-  const std::string text = content.dump(2) + "\n";
-  if (!std::filesystem::exists(file)) return WriteFileAtomically(file, text);
-  ASSIGN_OR_RETURN(const std::string before, ReadFile(file));
-  if (before == text) return absl::OkStatus();
-  return absl::FailedPreconditionError(absl::StrCat(
-      "run folder ", path_.string(), " has answers of other ", name, ": ",
-      FirstDifference(before, text), " (manifests/", name, ".json); choose another --out"));
+  const std::filesystem::path file = Manifest(name);
+  if (!std::filesystem::exists(file)) return WriteFileAtomically(file, content.dump(2) + "\n");
+  ASSIGN_OR_RETURN(const std::string text, ReadFile(file));
+  const Json before = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+  if (!before.is_object()) {
+    return absl::DataLossError(absl::StrCat(file.string(), ": not a JSON object"));
+  }
+  // A folder may be older than some of today's fields.
+  const std::string difference = JsonDifference(before, content);
+  if (difference.empty()) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      absl::StrCat("run folder ", path_.string(), " has answers of other ", name, ": ", difference,
+                   " (manifests/", name, ".json); choose another --out"));
 }
 
 absl::Status RunFolder::WriteResults(const std::string& name,

@@ -33,10 +33,11 @@ class RunFolder {
   std::filesystem::path Predictions(const std::string& point, const std::string& dataset) const;
 
   absl::Status LogCommand(const std::string& command) const;
-  // Replaces manifests/NAME.json.
-  absl::Status WriteManifest(const std::string& name, const nlohmann::ordered_json& content) const;
-  // The same, but FAILED_PRECONDITION if a manifest of another content is there: answers of two
-  // models do not belong into one point.
+  // Replaces manifests/NAME.json. What it was before, if that is something else, is added to its
+  // list "earlier".
+  absl::Status UpdateManifest(const std::string& name, const nlohmann::ordered_json& content) const;
+  // Writes manifests/NAME.json if it is not there. FAILED_PRECONDITION if it is, and one of its
+  // fields has another value now: answers of two models do not belong into one point.
   absl::Status WriteManifestOnce(const std::string& name,
                                  const nlohmann::ordered_json& content) const;
   // Replaces results/NAME.jsonl, a line an element.
@@ -45,6 +46,7 @@ class RunFolder {
 
  private:
   RunFolder(std::filesystem::path path, int lock) : path_(std::move(path)), lock_(lock) {}
+  std::filesystem::path Manifest(const std::string& name) const;
 
   std::filesystem::path path_;
   int lock_;  // file descriptor

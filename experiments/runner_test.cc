@@ -174,9 +174,9 @@ TEST_F(RunnerTest, APointWithAFailedQuestionIsListedAndNotInTheTable) {
   const absl::StatusOr<RunOutcome> outcome = RunOnce();
   ASSERT_TRUE(outcome.ok()) << outcome.status();
   EXPECT_EQ(outcome->num_incomplete, 1);
+  EXPECT_EQ(outcome->session.failed, 1);
   EXPECT_EQ(ReadResults(folder_ / "run", "points")->size(), 2);
   const auto incomplete = *ReadResults(folder_ / "run", "incomplete");
-  EXPECT_EQ(outcome->session.failed, 1);
   ASSERT_EQ(incomplete.size(), 1);
   EXPECT_EQ(incomplete[0]["answered"], 9);
   EXPECT_EQ(incomplete[0]["skipped"][0]["id"], "q6");
@@ -194,9 +194,67 @@ TEST_F(RunnerTest, ADegradedAnswerNeverCounts) {
   const absl::StatusOr<RunOutcome> outcome = RunOnce();
   ASSERT_TRUE(outcome.ok()) << outcome.status();
   EXPECT_EQ(outcome->num_incomplete, 3);
+  EXPECT_EQ(outcome->session.failed, 3);
   EXPECT_TRUE(ReadResults(folder_ / "run", "points")->empty());
   EXPECT_EQ(LoadPredictions(PredictionsOf("bf16"))->size(), 9);
-  EXPECT_EQ(outcome->session.failed, 3);
+}
+
+v1::ReceiverCard CardOfPair() {
+  v1::ReceiverCard card;
+  card.mutable_receiver()->set_dtype("fp32");
+  card.mutable_sharer()->add_codebooks(0x1234);
+  card.set_alignment("span");
+  return card;
+}
+
+TEST_F(RunnerTest, AnotherCodebookOrAlignmentInTheSameFolderIsRefused) {
+  Serve(Answer);
+  server_->SetCard(CardOfPair());
+  ASSERT_TRUE(RunOnce().ok());
+  ASSERT_TRUE(RunOnce().ok());
+  v1::ReceiverCard card = CardOfPair();
+  card.mutable_sharer()->set_codebooks(0, 0x5678);
+  server_->SetCard(card);
+  const absl::Status status = RunOnce().status();
+  EXPECT_TRUE(absl::IsFailedPrecondition(status)) << status;
+  EXPECT_THAT(std::string(status.message()),
+              HasSubstr("sharer.codebooks[0] was \"0000000000001234"));
+  card = CardOfPair();
+  card.set_alignment("first");
+  server_->SetCard(card);
+  EXPECT_THAT(std::string(RunOnce().status().message()), HasSubstr("alignment was \"span\""));
+}
+
+TEST_F(RunnerTest, AFolderWhoseManifestLacksLaterFieldsIsContinued) {
+  Serve(Answer);
+  ASSERT_TRUE(RunOnce().ok());  // the card says nothing of codebooks and alignment
+  v1::ReceiverCard card = CardOfPair();
+  card.mutable_receiver()->set_model("fake-receiver");
+  card.mutable_receiver()->clear_dtype();
+  card.mutable_sharer()->set_model("fake-sharer");
+  server_->SetCard(card);
+  EXPECT_TRUE(RunOnce().ok()) << RunOnce().status();
+}
+
+TEST_F(RunnerTest, TheManifestOfTheCodeKeepsWhatEarlierSessionsRan) {
+  Serve(Answer);
+  const auto code = [&] {
+    return nlohmann::ordered_json::parse(*ReadFile(folder_ / "run" / "manifests" / "code.json"));
+  };
+  ASSERT_TRUE(RunOnce().ok());
+  ASSERT_TRUE(RunOnce().ok());
+  EXPECT_FALSE(code().contains("earlier"));
+  const std::string git = code()["git"];
+  for (const char* revision : {"first", "second"}) {
+    nlohmann::ordered_json other = code();
+    other["git"] = revision;
+    Write("run/manifests/code.json", other.dump());
+    ASSERT_TRUE(RunOnce().ok());
+  }
+  EXPECT_EQ(code()["git"], git);
+  ASSERT_EQ(code()["earlier"].size(), 2);
+  EXPECT_EQ(code()["earlier"][0]["git"], "first");
+  EXPECT_EQ(code()["earlier"][1]["git"], "second");
 }
 
 TEST_F(RunnerTest, OtherModelsInTheSameFolderAreRefused) {

@@ -55,6 +55,9 @@ def test_the_finest_level_answers_as_bf16_does_in_a_fraction_of_its_bytes(calibr
     # Four bits a value would be a quarter.
     assert finest["bytes_tx"]["mean"] < whole["bytes_tx"]["mean"] / 4
     assert finest["bytes_tx"]["header"] <= 48
+    models = json.loads((folder / "a" / "manifests" / "models.json").read_text())
+    assert models["sharer"]["codebooks"] == [calibrated.book_id]
+    assert models["alignment"] == "same_ids"
 
 
 def test_a_budget_is_kept_for_every_question(calibrated, folder):
