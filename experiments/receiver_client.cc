@@ -14,6 +14,7 @@ namespace {
 
 constexpr absl::Duration kFirstPause = absl::Milliseconds(100);
 constexpr absl::Duration kLongestPause = absl::Seconds(2);
+constexpr absl::Duration kCheckPatience = absl::Seconds(2);  // a stop signal waits meanwhile
 
 // Trying again may help: a peer is away, or its queue is full.
 bool MayPass(const absl::Status& status) {
@@ -169,6 +170,11 @@ absl::StatusOr<AskResult> ReceiverClient::AnswerAll(
   AskResult result;
   while (!ledger.done()) {
     if (options.stopped()) return absl::CancelledError("stopped");
+    if (options.check_receiver) {
+      const absl::StatusOr<v1::ReceiverCard> card = Describe(kCheckPatience);
+      RETURN_IF_ERROR(card.ok() ? options.check_receiver(*card) : ledger.PauseAfter(card.status()));
+      if (!card.ok()) continue;
+    }
     const std::vector<const v1::AnswerRequest*> open = ledger.Unanswered();
     BatchStream stream(*connection_->stub, open, options);
     const grpc::Status status =

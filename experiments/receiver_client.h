@@ -22,6 +22,9 @@ struct AskOptions {
   absl::Duration retry_for = absl::Seconds(60);
   std::function<bool()> stopped = [] { return false; };  // looked at ten times a second
   std::function<void(const std::string&)> on_trouble = [](const std::string&) {};
+  // Whether the receiver, which may have been restarted as another, is to be asked: called before
+  // each stream. Its error ends the run. Empty: the receiver is not described.
+  std::function<absl::Status(const v1::ReceiverCard&)> check_receiver;
   // What has crossed the socket between sharer and receiver so far, both ways, where somebody
   // counts it (socket_meter.h); empty elsewhere.
   std::function<uint64_t()> socket_bytes;
@@ -33,8 +36,9 @@ struct FailedQuestion {
 };
 
 struct AskResult {
-  std::vector<FailedQuestion> failed;  // errors of single questions; trying again would not help
-  uint64_t asked_again = 0;            // questions sent more than once, because a peer went away
+  // Errors of single questions: trying again would not help.
+  std::vector<FailedQuestion> failed;
+  uint64_t asked_again = 0;  // questions sent more than once, because a peer went away
 };
 
 // Thread-safe.
@@ -56,7 +60,7 @@ class ReceiverClient {
   // what is unanswered.
   //   CANCELLED         options.stopped() became true
   //   UNAVAILABLE       nothing was answered for options.retry_for; the last reason
-  //   any other error   the stream was refused, or on_reply returned it
+  //   any other error   the stream was refused, or on_reply or options.check_receiver returned it
   absl::StatusOr<AskResult> AnswerAll(
       const std::vector<v1::AnswerRequest>& requests, const AskOptions& options,
       const std::function<absl::Status(const v1::AnswerReply&)>& on_reply);

@@ -135,6 +135,19 @@ TEST_F(ReceiverClientTest, AQuestionThatIsRefusedIsListedWithItsReasonAndNotAske
   EXPECT_EQ(server_->times_asked()["q3"], 1);
 }
 
+TEST_F(ReceiverClientTest, AReceiverThatCameBackAsAnotherIsNotAsked) {
+  std::atomic<int> num_checks = 0;
+  Serve([](const v1::AnswerRequest& request) { return TextReply(request, "x"); });
+  server_->BreakStreamAfter(20, grpc::Status(grpc::StatusCode::UNAVAILABLE, "killed"));
+  options_.check_receiver = [&](const v1::ReceiverCard& card) {
+    EXPECT_EQ(card.receiver().model(), "fake-receiver");
+    return ++num_checks == 1 ? absl::OkStatus() : absl::FailedPreconditionError("another");
+  };
+  EXPECT_EQ(AskAll().status(), absl::FailedPreconditionError("another"));
+  EXPECT_EQ(answered_.size(), 20);
+  EXPECT_EQ(num_checks, 2);
+}
+
 TEST_F(ReceiverClientTest, GivesUpWhenNothingIsAnsweredForLongEnough) {
   Serve([](const v1::AnswerRequest& request) { return TextReply(request, "x"); });
   server_->Stop();

@@ -16,8 +16,10 @@ struct RecipeRun {
   AskOptions ask;
 };
 
-// Opens or continues the folder, writes manifests and the command, asks, writes results/report.md
-// and prints the table. REQUIRES: recipe.LoadDatasets has passed.
+// Writes manifests and the command, asks, writes results/report.md and prints the table.
+// FAILED_PRECONDITION names what differs if the receiver is not the one that the folder's answers
+// are of, at the start or after it went away. REQUIRES: recipe.LoadDatasets has passed, and the
+// folder is this recipe's.
 absl::StatusOr<RunOutcome> RunRecipeInFolder(const Recipe& recipe, ReceiverClient& client,
                                              const RunFolder& folder, const RecipeRun& run);
 

@@ -207,6 +207,23 @@ v1::ReceiverCard CardOfPair() {
   return card;
 }
 
+TEST_F(RunnerTest, AReceiverThatComesBackWithAnotherDtypeEndsTheRunAndLosesNothing) {
+  v1::ReceiverCard other = CardOfPair();
+  other.mutable_receiver()->set_dtype("bf16");
+  Serve([&](const v1::AnswerRequest& request) {
+    if (request.mode() == v1::MODE_FUSED) server_->SetCard(other);
+    return Answer(request);
+  });
+  server_->SetCard(CardOfPair());
+  server_->BreakStreamAfter(15, grpc::Status(grpc::StatusCode::UNAVAILABLE, "killed"));
+  const absl::Status status = RunOnce().status();
+  EXPECT_TRUE(absl::IsFailedPrecondition(status)) << status;
+  EXPECT_THAT(std::string(status.message()),
+              HasSubstr("receiver.dtype was \"fp32\", is now \"bf16\""));
+  EXPECT_EQ(LoadPredictions(PredictionsOf("receiver"))->size(), 10);
+  EXPECT_EQ(LoadPredictions(PredictionsOf("bf16"))->size(), 5);
+}
+
 TEST_F(RunnerTest, AnotherCodebookOrAlignmentInTheSameFolderIsRefused) {
   Serve(Answer);
   server_->SetCard(CardOfPair());

@@ -47,6 +47,22 @@ def test_run_goes_on_when_a_daemon_is_back(programs, pair, folder, victim, numbe
     check_complete(run)
 
 
+def test_run_ends_when_the_receiver_is_back_as_another(programs, pair, folder):
+    driver, run = start_run(programs, pair.receiver, folder / "out")
+    pair.receiver.kill()
+    answered = run.num_answered(POINT)
+    other = programs.receiver(pair.sharer.address, pair.receiver.address, "--dtype", "bf16")
+    assert driver.wait() == 78, driver.stderr()
+    assert 'receiver.dtype was "fp32", is now "bf16"' in driver.stderr()
+    assert run.num_answered(POINT) >= answered
+
+    assert other.stop() == 0, other.stderr()
+    programs.receiver(pair.sharer.address, pair.receiver.address)
+    driver, run = start_run(programs, pair.receiver, folder / "out")
+    assert driver.wait() == 0, driver.stderr()
+    check_complete(run)
+
+
 def test_run_of_a_killed_driver_is_continued_by_the_same_command(programs, pair, folder):
     driver, run = start_run(programs, pair.receiver, folder / "out")
     driver.kill()
