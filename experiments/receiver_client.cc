@@ -15,6 +15,7 @@ namespace {
 constexpr absl::Duration kFirstPause = absl::Milliseconds(100);
 constexpr absl::Duration kLongestPause = absl::Seconds(2);
 constexpr absl::Duration kCheckPatience = absl::Seconds(2);  // a stop signal waits meanwhile
+constexpr int kMostRefusals = 5;
 
 // Trying again may help: a peer is away, or its queue is full.
 bool MayPass(const absl::Status& status) {
@@ -85,6 +86,29 @@ class Ledger {
     }
   }
 
+  // What the next stream is to ask.
+  std::vector<const v1::AnswerRequest*> BeginStream() {
+    std::vector<const v1::AnswerRequest*> requests = Unanswered();
+    const std::string& first = requests.front()->question_id();
+    if (first != first_.id) first_ = {.id = first};
+    first_.refusal = absl::OkStatus();
+    num_answered_ = 0;
+    return requests;
+  }
+
+  // A full queue has room again after a while; a question that is too large stays so. The first of
+  // a stream meets no queue that this run filled. It fails after kMostRefusals streams that
+  // answered others, or when nothing was answered for half of the patience.
+  void EndStream() {
+    if (first_.refusal.ok()) return;
+    if (num_answered_ > 0) ++first_.num_refusals;
+    const bool was_long = absl::Now() - trouble_since_ >= options_.retry_for / 2;
+    if (first_.num_refusals < kMostRefusals && !was_long) return;
+    failed_.push_back({first_.id, first_.refusal});
+    open_.erase(first_.id);
+    trouble_since_ = absl::InfiniteFuture();
+  }
+
   std::vector<const v1::AnswerRequest*> Unanswered() const {
     std::vector<const v1::AnswerRequest*> requests;
     std::copy_if(order_.begin(), order_.end(), std::back_inserter(requests),
@@ -105,6 +129,7 @@ class Ledger {
     fatal_ = on_reply(reply);
     if (reply.final()) {
       open_.erase(id);
+      ++num_answered_;
       pause_ = kFirstPause;
       trouble_since_ = absl::InfiniteFuture();
     }
@@ -144,12 +169,22 @@ class Ledger {
                              reply.error_message());
     if (MayPass(error)) {
       last_error_ = error;
+      if (absl::IsResourceExhausted(error) && reply.question_id() == first_.id) {
+        first_.refusal = error;
+      }
       return BatchStream::More::kDrain;  // others would meet the same; ask again after a pause
     }
     failed_.push_back({reply.question_id(), error});
     open_.erase(reply.question_id());
     return BatchStream::More::kSend;
   }
+
+  // The question that a stream begins with.
+  struct First {
+    std::string id;
+    absl::Status refusal;  // RESOURCE_EXHAUSTED, if it was in this stream
+    int num_refusals = 0;  // in streams that answered others
+  };
 
   const AskOptions& options_;
   std::vector<const v1::AnswerRequest*> order_;
@@ -159,6 +194,8 @@ class Ledger {
   absl::Status last_error_;  // of a question that will be asked again
   absl::Time trouble_since_ = absl::InfiniteFuture();
   absl::Duration pause_ = kFirstPause;
+  First first_;
+  size_t num_answered_ = 0;  // in this stream
 };
 
 }  // namespace
@@ -175,10 +212,11 @@ absl::StatusOr<AskResult> ReceiverClient::AnswerAll(
       RETURN_IF_ERROR(card.ok() ? options.check_receiver(*card) : ledger.PauseAfter(card.status()));
       if (!card.ok()) continue;
     }
-    const std::vector<const v1::AnswerRequest*> open = ledger.Unanswered();
+    const std::vector<const v1::AnswerRequest*> open = ledger.BeginStream();
     BatchStream stream(*connection_->stub, open, options);
     const grpc::Status status =
         stream.Run([&](const v1::AnswerReply& reply) { return ledger.Take(reply, on_reply); });
+    ledger.EndStream();
     RETURN_IF_ERROR(ledger.PauseAfter(FromGrpcStatus(status)));
     result.asked_again += stream.num_sent() - (open.size() - ledger.Unanswered().size());
   }

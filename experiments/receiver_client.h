@@ -36,7 +36,7 @@ struct FailedQuestion {
 };
 
 struct AskResult {
-  // Errors of single questions: trying again would not help.
+  // Errors of single questions: trying again would not help, or did not.
   std::vector<FailedQuestion> failed;
   uint64_t asked_again = 0;  // questions sent more than once, because a peer went away
 };

@@ -135,6 +135,64 @@ TEST_F(ReceiverClientTest, AQuestionThatIsRefusedIsListedWithItsReasonAndNotAske
   EXPECT_EQ(server_->times_asked()["q3"], 1);
 }
 
+constexpr int kRefusingStreams = 5;
+
+v1::AnswerReply Refusal(const v1::AnswerRequest& request) {
+  v1::AnswerReply reply = TextReply(request, "");
+  reply.set_error_code(static_cast<int>(absl::StatusCode::kResourceExhausted));
+  reply.set_error_message("too much");
+  return reply;
+}
+
+TEST_F(ReceiverClientTest, AQuestionThatIsAlwaysTooMuchIsListedAndTheOthersAreAnswered) {
+  Serve([](const v1::AnswerRequest& request) {
+    const bool is_large = request.question_id() == "q7" || request.question_id() == "q49";
+    return is_large ? Refusal(request) : TextReply(request, "x");
+  });
+  options_.retry_for = absl::Seconds(2);
+  const absl::StatusOr<AskResult> result = AskAll();
+  ASSERT_TRUE(result.ok()) << result.status();
+  ASSERT_EQ(result->failed.size(), 2);
+  EXPECT_EQ(result->failed[0].id, "q7");
+  EXPECT_EQ(result->failed[1].id, "q49");
+  EXPECT_EQ(result->failed[0].status, absl::ResourceExhaustedError("too much"));
+  EXPECT_EQ(answered_.size(), requests_.size() - 2);
+}
+
+TEST_F(ReceiverClientTest, AQueueThatThisRunOverfillsFailsNoQuestion) {
+  std::map<int, int> num_taken;  // by stream: a few, then its queue is full
+  std::atomic<int> stream = 0;
+  Serve([&](const v1::AnswerRequest& request) {
+    if (num_taken[stream] == 0) absl::SleepFor(absl::Milliseconds(50));  // all are sent meanwhile
+    return ++num_taken[stream] > 3 ? Refusal(request) : TextReply(request, "x");
+  });
+  options_.in_flight = 64;
+  options_.check_receiver = [&](const v1::ReceiverCard&) {
+    ++stream;
+    return absl::OkStatus();
+  };
+  const absl::StatusOr<AskResult> result = AskAll();
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_TRUE(result->failed.empty());
+  EXPECT_GT(server_->times_asked()["q49"], 5);
+  ExpectEachAnsweredOnce();
+}
+
+TEST_F(ReceiverClientTest, AQueueThatOthersFillForAWhileFailsNoQuestion) {
+  std::atomic<int> stream = 0;
+  Serve([&](const v1::AnswerRequest& request) {
+    return stream <= kRefusingStreams ? Refusal(request) : TextReply(request, "x");
+  });
+  options_.check_receiver = [&](const v1::ReceiverCard&) {
+    ++stream;
+    return absl::OkStatus();
+  };
+  const absl::StatusOr<AskResult> result = AskAll();
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_TRUE(result->failed.empty());
+  ExpectEachAnsweredOnce();
+}
+
 TEST_F(ReceiverClientTest, AReceiverThatCameBackAsAnotherIsNotAsked) {
   std::atomic<int> num_checks = 0;
   Serve([](const v1::AnswerRequest& request) { return TextReply(request, "x"); });
