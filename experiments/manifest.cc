@@ -48,6 +48,14 @@ std::string OsName() {
   return "unknown";
 }
 
+// The file in a bundle or container: a repository above them would be another one.
+std::string RevisionFile() {
+  const absl::StatusOr<std::filesystem::path> project = ProjectFolder();
+  std::string revision;
+  if (project.ok()) std::getline(std::ifstream(*project / "REVISION"), revision);
+  return revision;
+}
+
 std::string GitVersion() {
   setenv("QC2C_PROGRAM_FOLDER", ProgramFolder().c_str(), 1);
   const std::unique_ptr<FILE, int (*)(FILE*)> git(
@@ -79,8 +87,9 @@ Json CardToJson(const v1::ModelCard& card) {
 }  // namespace
 
 Json CodeManifest() {
+  const std::string revision = RevisionFile();
   return {{"version", QC2C_VERSION},
-          {"git", GitVersion()},
+          {"git", revision.empty() ? GitVersion() : revision},
           {"compiler", QC2C_COMPILER},
           {"grpc", grpc::Version()},
           {"protobuf", google::protobuf::internal::VersionString(GOOGLE_PROTOBUF_VERSION)}};

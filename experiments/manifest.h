@@ -7,7 +7,8 @@
 
 namespace qc2c {
 
-// Code version (git describe if the program lies in a checkout), compiler and library versions.
+// Code version (git describe: the file REVISION of a bundle or container, or of the checkout in
+// which the program lies), compiler and library versions.
 nlohmann::ordered_json CodeManifest();
 // CPU, cores, memory, operating system.
 nlohmann::ordered_json MachineManifest();

@@ -20,6 +20,7 @@ bundled_libraries() {
 copy_bundle_files() {
   local bundle=$1
   cp "$QC2C_ROOT/cmake/setup/run-on" "$bundle/run-on"
+  git -C "$QC2C_ROOT" describe --always --dirty --tags >"$bundle/REVISION"
   (cd "$QC2C_ROOT" && git ls-files -z --cached --others --exclude-standard -- \
     data/embedded data/pairs experiments/recipes experiments/prompts experiments/real_pair experiments/daemons.sh experiments/plot.py proto/FORMAT.md tests/gpu tests/parity |
     xargs -0 -r cp --parents -t "$bundle")
