@@ -5,10 +5,13 @@
 #include <ATen/ops/arange.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/linalg_vector_norm.h>
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
 #include <span>
 #include <utility>
 
@@ -86,6 +89,11 @@ absl::Status SharerCacheBuilder::PlaceRow(int64_t row, const KvFrame& frame,
                                           const at::Tensor& decoded,
                                           const std::vector<int32_t>& slots) {
   const at::Tensor moved = decoded.to(data_.device());
+  // The largest magnitude is no number if any value is none.
+  const at::Tensor largest = at::linalg_vector_norm(moved, std::numeric_limits<double>::infinity());
+  if (!std::isfinite(largest.item<double>())) {
+    return absl::DataLossError("the cache has values that are not finite: expected finite numbers");
+  }
   bool is_any_filled = false;
   size_t end = 0;
   for (size_t begin = 0; begin < tensors_.size(); begin = end) {

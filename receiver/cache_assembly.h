@@ -41,7 +41,8 @@ class SharerCacheBuilder {
   // Decodes `frame` into row `row`: slot i of a tensor gets the frame's token slots[i] if that was
   // sent of its layer, and stays unselected otherwise (-1: it takes none); every slot of a tensor
   // that was not sent stays unselected. Several slots may take one token. `context` is the sharer's
-  // for this cache. Errors as DecodeCache; FAILED_PRECONDITION if no slot gets any.
+  // for this cache. Errors as DecodeCache; DATA_LOSS if a value is not finite,
+  // FAILED_PRECONDITION if no slot gets any.
   absl::Status SetRow(int64_t row, const KvFrame& frame, const std::vector<int32_t>& slots,
                       const CodecContext& context = {});
   // The two halves of SetRow. The first is thread-safe: the frame's tokens, [tensors, kept tokens,

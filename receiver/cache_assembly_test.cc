@@ -56,6 +56,20 @@ TEST_F(SharerCacheBuilderTest, ASlotWhoseTokenWasNotSentStaysUnselected) {
   EXPECT_THAT(KeysOf(builder_), testing::ElementsAre(-1, 2, 3, -1, -1));
 }
 
+// A sharer's checksum says that they arrived as they were sent.
+TEST_F(SharerCacheBuilderTest, ValuesThatAreNotFiniteAreRefused) {
+  for (const char* codec : {"fp32", "bf16", "fp16", "fp8_e5m2"}) {
+    KvFrame frame = FrameOf(codec);
+    const KvBlock& block = frame.blocks.back();
+    for (size_t i = 1; i <= 4 && i <= block.codes_bytes; ++i) {  // a NaN of each type
+      frame.data[block.codes_offset + block.codes_bytes - i] = i == 1 ? 0x7f : 0xff;
+    }
+    const absl::Status status = builder_.SetRow(0, frame, {0, 1, 2});
+    EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss) << codec;
+    EXPECT_THAT(std::string(status.message()), HasSubstr("not finite")) << codec;
+  }
+}
+
 TEST_F(SharerCacheBuilderTest, ARowWithoutAnyTokenIsRefused) {
   const absl::Status status =
       builder_.SetRow(0, FrameOf("fp32,select=back,keep_tokens=1"), {0, 1, -1});

@@ -210,6 +210,14 @@ class Planner {
         }
       }
     }
+    // Of all tokens there may be far more than the budget: not to be laid out to learn that.
+    uint64_t data_bytes = 0;
+    for (size_t i = 0; i < choice.size(); ++i) {
+      ASSIGN_OR_RETURN(const BlockBytes block,
+                       BytesOfBlock(table_.precisions()[p], cache_.layout, num_kept));
+      data_bytes += block.codes + block.scales;
+    }
+    if (data_bytes > codec_.budget_bytes) return 0;
     for (; num_kept > 0; --num_kept) {
       ASSIGN_OR_RETURN(const uint64_t bytes, Try(choice, num_kept));
       if (bytes <= codec_.budget_bytes) return num_kept;

@@ -2,6 +2,7 @@
 
 #include <cuda_runtime_api.h>
 
+#include <atomic>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -9,6 +10,13 @@
 #include "common/cuda/cuda_status.h"
 
 namespace qc2c {
+namespace {
+
+std::atomic<ReturnUnused> return_unused_memory = nullptr;
+
+}  // namespace
+
+void SetReturnUnused(ReturnUnused return_unused) { return_unused_memory = return_unused; }
 
 CudaBuffer::~CudaBuffer() { Free(); }
 
@@ -21,10 +29,17 @@ absl::Status CudaBuffer::Reserve(size_t bytes) {
   if (bytes <= capacity_) return absl::OkStatus();
   Free();
   void* memory = nullptr;
-  const cudaError_t error = memory_ == CudaMemory::kDevice
-                                ? cudaMalloc(&memory, bytes)
-                                : cudaHostAlloc(&memory, bytes, cudaHostAllocDefault);
-  if (error != cudaSuccess) cudaGetLastError();  // reported here, not by the next launch check
+  const auto allocate = [&] {
+    return memory_ == CudaMemory::kDevice ? cudaMalloc(&memory, bytes)
+                                          : cudaHostAlloc(&memory, bytes, cudaHostAllocDefault);
+  };
+  cudaError_t error = allocate();
+  if (error == cudaErrorMemoryAllocation && memory_ == CudaMemory::kDevice) {
+    if (const ReturnUnused return_unused = return_unused_memory) {
+      return_unused();
+      error = allocate();
+    }
+  }
   RETURN_IF_ERROR(
       CudaStatus(error, absl::StrCat(memory_ == CudaMemory::kDevice ? "device" : "pinned host",
                                      " memory of ", bytes, " bytes")));

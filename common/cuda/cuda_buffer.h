@@ -8,6 +8,12 @@
 
 namespace qc2c {
 
+// Where a process has another allocator that keeps what it no longer uses, torch's: a function that
+// makes it give that back, called when there is no device memory for a buffer, which is then tried
+// once more. Null, as at the start: nobody is asked.
+using ReturnUnused = void (*)();
+void SetReturnUnused(ReturnUnused return_unused);
+
 enum class CudaMemory { kDevice, kPinnedHost };
 
 // Move-only; thread-compatible. Starts empty. Everything it hands out is aligned to 256 bytes.

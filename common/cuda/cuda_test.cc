@@ -1,6 +1,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <optional>
 #include <utility>
 
 #include "common/cuda/cuda_buffer.h"
@@ -44,6 +45,18 @@ TEST(CudaBufferTest, GrowsOnlyWhenAskedForMore) {
     EXPECT_GE(buffer.capacity(), 5000u);
     EXPECT_TRUE(absl::IsResourceExhausted(buffer.Reserve(size_t{1} << 50)));
   }
+}
+
+TEST(CudaBufferTest, AsksForUnusedMemoryBeforeItGivesUp) {
+  if (CudaDeviceCount() == 0) GTEST_SKIP() << "no CUDA device";
+  static auto* unused = new std::optional<CudaBuffer>(CudaMemory::kDevice);
+  size_t bytes = size_t{1} << 40;
+  while (!(*unused)->Reserve(bytes).ok()) bytes = bytes / 8 * 7;
+  CudaBuffer buffer(CudaMemory::kDevice);
+  EXPECT_TRUE(absl::IsResourceExhausted(buffer.Reserve(bytes / 2)));
+  SetReturnUnused([] { unused->reset(); });
+  EXPECT_TRUE(buffer.Reserve(bytes / 2).ok());
+  SetReturnUnused(nullptr);
 }
 
 TEST(CudaDeviceTest, FindsTheGpuOfItsMemoryAndRefusesHostMemory) {

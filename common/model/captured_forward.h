@@ -7,6 +7,7 @@
 // of any ragged batch.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 
@@ -14,14 +15,15 @@
 
 namespace qc2c {
 
-// Thread-safe; passes of one model run one after another. All of a model's callers must use one
+// Thread-safe; the passes of a process are launched one after another. All callers must use one
 // CUDA stream, as ATen's default is: the graphs share the memory that they work in.
 class CapturedForward {
  public:
   using Forward = std::function<ForwardResult(const TokenBatch& tokens, const KvCache* past)>;
 
   // `forward` must be a pure function of its tensors that never waits for the device.
-  explicit CapturedForward(Forward forward);
+  // Graphs are kept as long as their caches have at most about `max_bytes` together.
+  explicit CapturedForward(Forward forward, uint64_t max_bytes = uint64_t{4} << 30);
   ~CapturedForward();
 
   // Whether a graph serves this pass: on a GPU, without gradients, of at most 8 rows and 1,024
@@ -29,9 +31,9 @@ class CapturedForward {
   static bool Takes(const TokenBatch& tokens, const KvCache* past);
 
   // What forward(tokens, past) returns, rounding apart; the tensors are the caller's. A shape is
-  // captured when it is first met, which takes two passes; the 64 shapes used last are kept, or
-  // those whose pasts take 4 GiB. Without memory for a graph the pass runs as it is. Throws what
-  // torch throws. REQUIRES: Takes(tokens, past).
+  // captured when it is first met, which takes two passes; the 64 shapes used last are kept.
+  // A pass whose graph cannot be had runs without. Throws what torch throws. REQUIRES:
+  // Takes(tokens, past).
   ForwardResult Run(const TokenBatch& tokens, const KvCache* past);
 
  private:

@@ -7,7 +7,7 @@ struct CapturedForward::Impl {
   Forward forward;
 };
 
-CapturedForward::CapturedForward(Forward forward)
+CapturedForward::CapturedForward(Forward forward, uint64_t)
     : impl_(std::make_unique<Impl>(Impl{std::move(forward)})) {}
 CapturedForward::~CapturedForward() = default;
 

@@ -9,6 +9,7 @@
 #include <ATen/ops/ones.h>
 #include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
+#include <c10/cuda/CUDACachingAllocator.h>
 #include <c10/cuda/CUDAFunctions.h>
 #include <c10/cuda/CUDAGuard.h>
 #include <c10/cuda/CUDAStream.h>
@@ -32,7 +33,6 @@ constexpr int64_t kMaxSlots = 2048;   // of a past: its copy should stay small
 constexpr int64_t kTokenStep = 16;
 constexpr int64_t kSlotStep = 64;
 constexpr size_t kMaxGraphs = 64;
-constexpr uint64_t kMaxPastBytes = uint64_t{4} << 30;  // of all graphs' pasts and what they return
 
 int64_t RoundUp(int64_t count, int64_t step) { return (count + step - 1) / step * step; }
 
@@ -55,22 +55,24 @@ struct Graph {
   KvCache past;
   ForwardResult result;
   at::cuda::CUDAGraph graph;
-  uint64_t past_bytes = 0;
+  uint64_t bytes = 0;  // of the caches that it holds
   uint64_t last_use = 0;
 };
+
+uint64_t BytesOf(const KvCache& cache) {
+  uint64_t bytes = 0;
+  for (const auto* tensors : {&cache.keys, &cache.values}) {
+    for (const at::Tensor& tensor : *tensors) bytes += tensor.nbytes();
+  }
+  return bytes;
+}
 
 // What a graph behind `slots` of a past like this holds of it: its own, and the longer one that it
 // returns.
 uint64_t PastBytes(const KvCache* past, int64_t slots) {
   if (past == nullptr) return 0;
-  uint64_t bytes = 0;
-  for (const auto* tensors : {&past->keys, &past->values}) {
-    for (const at::Tensor& tensor : *tensors) {
-      bytes += 2 * tensor.nbytes() / static_cast<uint64_t>(past->num_slots()) *
-               static_cast<uint64_t>(slots);
-    }
-  }
-  return bytes;
+  return 2 * BytesOf(*past) / static_cast<uint64_t>(past->num_slots()) *
+         static_cast<uint64_t>(slots);
 }
 
 // A past of the same layers as `like` with room for `slots`.
@@ -165,19 +167,28 @@ ForwardResult CopyOut(const Graph& graph, int64_t num_tokens, const KvCache* pas
 }
 
 // After a failed pass: the stream must leave capture, and what that says about the pass is known
-// already.
-void EndCapture(at::cuda::CUDAGraph& graph) {
+// already. Where it cannot, the allocator still has to be told that nothing more goes into `pool`.
+void EndCapture(at::cuda::CUDAGraph& graph, at::cuda::MempoolId_t pool) {
   try {
     graph.capture_end();
   } catch (const c10::Error& error) {
     TORCH_WARN("after a failed pass: ", error.what_without_backtrace());
+    c10::cuda::CUDACachingAllocator::endAllocateToPool(c10::cuda::current_device(), pool);
   }
+}
+
+// One capture or replay of the process at a time. Another thread's wait for the device makes a
+// capture fail, and graphs that one thread has captured share the workspace that the libraries keep
+// for its stream.
+std::mutex& TheMutex() {
+  static std::mutex mutex;
+  return mutex;
 }
 
 }  // namespace
 
 struct CapturedForward::Impl {
-  explicit Impl(Forward pass) : forward(std::move(pass)) {}
+  Impl(Forward pass, uint64_t most_bytes) : forward(std::move(pass)), max_bytes(most_bytes) {}
 
   // Null where a pass is to run without: its past is too large to be kept a second time, or there
   // is no memory for one more graph; then none is left of the others either.
@@ -187,10 +198,10 @@ struct CapturedForward::Impl {
                                  const KvCache* past) const;
 
   const Forward forward;
-  const at::cuda::MempoolId_t pool = at::cuda::graph_pool_handle();
-  std::mutex mutex;
+  const uint64_t max_bytes;
+  at::cuda::MempoolId_t pool;  // of the graphs that there are; gone with the last of them
   std::map<Shape, std::unique_ptr<Graph>> graphs;
-  uint64_t past_bytes = 0;  // of all graphs
+  uint64_t bytes = 0;  // of all graphs
   uint64_t uses = 0;
 };
 
@@ -199,8 +210,8 @@ void CapturedForward::Impl::DropOldest() {
   for (auto it = graphs.begin(); it != graphs.end(); ++it) {
     if (it->second->last_use < oldest->second->last_use) oldest = it;
   }
-  c10::cuda::device_synchronize();  // it may still run
-  past_bytes -= oldest->second->past_bytes;
+  c10::cuda::getCurrentCUDAStream().synchronize();  // it may still run
+  bytes -= oldest->second->bytes;
   graphs.erase(oldest);
 }
 
@@ -208,18 +219,22 @@ Graph* CapturedForward::Impl::Find(const Shape& shape, const TokenBatch& tokens,
                                    const KvCache* past) {
   const auto found = graphs.find(shape);
   if (found != graphs.end()) return found->second.get();
-  const uint64_t bytes = PastBytes(past, shape.slots);
-  if (bytes > kMaxPastBytes) return nullptr;
-  while (graphs.size() >= kMaxGraphs || past_bytes + bytes > kMaxPastBytes) DropOldest();
+  const uint64_t expected = PastBytes(past, shape.slots);
+  if (expected > max_bytes) return nullptr;
+  while (!graphs.empty() && (graphs.size() >= kMaxGraphs || bytes + expected > max_bytes)) {
+    DropOldest();
+  }
+  if (graphs.empty()) pool = at::cuda::graph_pool_handle();
   try {
-    Graph* const graph = graphs.emplace(shape, Capture(shape, tokens, past)).first->second.get();
-    graph->past_bytes = bytes;
-    past_bytes += bytes;
-    return graph;
-  } catch (const c10::OutOfMemoryError&) {
-    c10::cuda::device_synchronize();
+    std::unique_ptr<Graph> graph = Capture(shape, tokens, past);
+    graph->bytes = BytesOf(graph->past) + BytesOf(graph->result.cache);
+    bytes += graph->bytes;
+    return graphs.emplace(shape, std::move(graph)).first->second.get();
+  } catch (const c10::Error& error) {  // of memory as a rule, which the graphs then give back
+    TORCH_WARN("a pass runs without a CUDA graph: ", error.what_without_backtrace());
+    c10::cuda::getCurrentCUDAStream().synchronize();
     graphs.clear();
-    past_bytes = 0;
+    bytes = 0;
     return nullptr;
   }
 }
@@ -232,7 +247,7 @@ std::unique_ptr<Graph> CapturedForward::Impl::Capture(const Shape& shape, const 
   if (past != nullptr) graph->past = EmptyPast(*past, shape.slots);
   const KvCache* own_past = past == nullptr ? nullptr : &graph->past;
   CopyIn(tokens, past, *graph);
-  c10::cuda::device_synchronize();
+  c10::cuda::getCurrentCUDAStream().synchronize();
   // The default stream cannot be captured. The first pass lets the libraries allocate what they
   // keep.
   static thread_local const c10::cuda::CUDAStream stream = c10::cuda::getStreamFromPool();
@@ -244,15 +259,15 @@ std::unique_ptr<Graph> CapturedForward::Impl::Capture(const Shape& shape, const 
   try {
     graph->result = forward(graph->tokens, own_past);
   } catch (...) {
-    EndCapture(graph->graph);
+    EndCapture(graph->graph, pool);
     throw;
   }
   graph->graph.capture_end();
   return graph;
 }
 
-CapturedForward::CapturedForward(Forward forward)
-    : impl_(std::make_unique<Impl>(std::move(forward))) {}
+CapturedForward::CapturedForward(Forward forward, uint64_t max_bytes)
+    : impl_(std::make_unique<Impl>(std::move(forward), max_bytes)) {}
 CapturedForward::~CapturedForward() = default;
 
 bool CapturedForward::Takes(const TokenBatch& tokens, const KvCache* past) {
@@ -264,7 +279,7 @@ bool CapturedForward::Takes(const TokenBatch& tokens, const KvCache* past) {
 
 ForwardResult CapturedForward::Run(const TokenBatch& tokens, const KvCache* past) {
   const c10::cuda::CUDAGuard device(tokens.ids.device());
-  const std::lock_guard lock(impl_->mutex);
+  const std::lock_guard lock(TheMutex());
   Graph* const graph = impl_->Find(ShapeOf(tokens, past), tokens, past);
   if (graph == nullptr) return impl_->forward(tokens, past);
   graph->last_use = ++impl_->uses;

@@ -135,6 +135,43 @@ TEST_P(CapturedForwardTest, MoreShapesThanAreKeptAreStillRight) {
   Compare({Ids(5, 1)}, 2);
 }
 
+// Memory for one graph, so that each shape drops the other, and with it the last of the pool.
+TEST_P(CapturedForwardTest, GraphsThatMakeRoomForOthersAreCapturedAgain) {
+  const at::NoGradGuard no_grad;
+  CapturedForward captured(
+      [&](const TokenBatch& tokens, const KvCache* past) {
+        return kernels_->Forward(tokens, past).value();
+      },
+      /*max_bytes=*/1);
+  for (const size_t length : {10, 40, 10, 70, 40}) {
+    const TokenBatch tokens = TokenBatch::FromSequences({Ids(length, 1)}, at::kCUDA);
+    const ForwardResult expected = kernels_->Forward(tokens, nullptr).value();
+    ExpectSameTokens(captured.Run(tokens, nullptr), expected);
+    // More than max_bytes by itself: without a graph.
+    const TokenBatch next = TokenBatch::FromSequences({{5}}, at::kCUDA);
+    ExpectSameTokens(captured.Run(next, &expected.cache),
+                     kernels_->Forward(next, &expected.cache).value());
+  }
+}
+
+// What a graph of one model runs must not be disturbed where another's is captured.
+TEST_P(CapturedForwardTest, TwoModelsAreCapturedOnTwoThreads) {
+  const Model other =
+      RandomModel(GetParam(), {at::kCUDA, at::kFloat, ModelOptions::Launch::kGraphs});
+  const auto run = [&](const Model& model) {
+    const at::NoGradGuard no_grad;
+    for (size_t length = 1; length <= 200; length += 7) {
+      const TokenBatch tokens = TokenBatch::FromSequences({Ids(length, 1)}, at::kCUDA);
+      const auto result = model.Forward(tokens, nullptr);
+      ASSERT_TRUE(result.ok()) << result.status();
+      ExpectSameTokens(*result, kernels_->Forward(tokens, nullptr).value());
+    }
+  };
+  std::thread thread([&] { run(other); });
+  run(*graphs_);
+  thread.join();
+}
+
 TEST_P(CapturedForwardTest, ResultsOutliveTheNextPass) {
   const at::NoGradGuard no_grad;
   const TokenBatch one = TokenBatch::FromSequences({Ids(12, 1)}, at::kCUDA);

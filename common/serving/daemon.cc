@@ -14,6 +14,12 @@
 #include "common/obs/log.h"
 #include "common/rpc/exit_code.h"
 
+#ifdef QC2C_ENABLE_CUDA
+#include <c10/cuda/CUDACachingAllocator.h>
+
+#include "common/cuda/cuda_buffer.h"
+#endif
+
 namespace qc2c {
 
 absl::Status PrepareProcess(const DaemonOptions& options) {
@@ -21,6 +27,9 @@ absl::Status PrepareProcess(const DaemonOptions& options) {
   ASSIGN_OR_RETURN(const LogFormat format, ParseLogFormat(options.log_format));
   InitLog({.level = level, .format = format});
   if (options.threads > 0) at::set_num_threads(options.threads);
+#ifdef QC2C_ENABLE_CUDA
+  SetReturnUnused([] { c10::cuda::CUDACachingAllocator::emptyCache(); });
+#endif
   return absl::OkStatus();
 }
 

@@ -15,7 +15,8 @@
 
 namespace qc2c {
 
-// Log and threads of ATen, from the options. First thing after parsing.
+// Log and threads of ATen, from the options, and one memory for torch and the codec on a GPU. First
+// thing after parsing.
 absl::Status PrepareProcess(const DaemonOptions& options);
 
 RemoteAccess AccessOf(const DaemonOptions& options);

@@ -50,7 +50,8 @@ absl::StatusOr<KvLayout> LayoutFromProto(const v1::KvLayout& proto);
 // of its codes, without coding them again if it is cut as this is (DATA_LOSS if it is not, nor the
 // coding of any codes). Codes and scales of at
 // most about `chunk_bytes` a message; a frame that is smaller is one message. INVALID_ARGUMENT if
-// chunk_bytes is outside [kMinChunkBytes, kMaxChunkBytes].
+// chunk_bytes is outside [kMinChunkBytes, kMaxChunkBytes], or if one token needs a larger message
+// than a reader takes.
 absl::StatusOr<std::vector<std::string>> WriteFrame(const KvFrame& frame, uint32_t chunk_bytes);
 
 // The bytes of all messages of WriteFrame, whatever the frame's codes, scales and fingerprint are.

@@ -190,6 +190,17 @@ TEST(WriteFrameTest, ATokenLargerThanTheChunkSizeTravelsAlone) {
   ExpectSameFrame(ReadFrame(ExpectationOf(frame), messages).value(), frame);
 }
 
+TEST(WriteFrameTest, ATokenLargerThanAMessageIsRefused) {
+  const KvFrame frame =
+      RandomFrame("int8,axis=per_channel,scale=fp32,zero_point=midpoint",
+                  {.layout = {.num_layers = 1, .num_kv_heads = 1024, .head_dim = 1024},
+                   .num_tokens = 1,
+                   .layers = KvLayerSet::Both({0})});
+  const auto messages = WriteFrame(frame, kMaxChunkBytes);
+  EXPECT_EQ(messages.status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(messages.status().message()), HasSubstr("one token of a tensor"));
+}
+
 TEST(WriteFrameTest, AChunkSizeOutOfRangeIsRefusedByName) {
   const KvFrame frame = RandomFrame("int8");
   for (const uint32_t chunk_bytes : {0u, kMinChunkBytes - 1, kMaxChunkBytes + 1, ~0u}) {

@@ -132,6 +132,19 @@ class ChunkWriter {
   uint64_t scale_bytes_ = 0;
 };
 
+// One token of very wide heads, with scales that all of its tokens share, may be more than a
+// message holds.
+absl::StatusOr<std::vector<std::string>> OfReadableSize(std::vector<std::string> messages) {
+  constexpr size_t kMost = kMaxChunkBytes + kMessageSlackBytes;
+  for (const std::string& message : messages) {
+    if (message.size() <= kMost) continue;
+    return absl::InvalidArgumentError(
+        absl::StrCat("one token of a tensor, with its scales, makes a message of ", message.size(),
+                     " bytes: expected at most ", kMost));
+  }
+  return messages;
+}
+
 }  // namespace
 
 absl::StatusOr<std::vector<std::string>> WriteFrame(const KvFrame& frame, uint32_t chunk_bytes) {
@@ -146,11 +159,12 @@ absl::StatusOr<std::vector<std::string>> WriteFrame(const KvFrame& frame, uint32
   RETURN_IF_ERROR(CheckFrame(frame));
   ASSIGN_OR_RETURN(const v1::CacheHeader header, MakeHeader(frame));
   const std::vector<FramePiece> pieces = PlanPieces(frame, chunk_bytes);
-  if (!frame.is_coded() || IsCodedAs(frame, pieces))
-    return ChunkWriter(frame, pieces).Write(header);
+  if (!frame.is_coded() || IsCodedAs(frame, pieces)) {
+    return OfReadableSize(ChunkWriter(frame, pieces).Write(header));
+  }
   KvFrame plain = frame;
   RETURN_IF_ERROR(DecodeFrameCodes(plain));
-  return ChunkWriter(plain, pieces).Write(header);
+  return OfReadableSize(ChunkWriter(plain, pieces).Write(header));
 }
 
 absl::StatusOr<uint64_t> BytesOfFrame(const KvFrame& frame, uint32_t chunk_bytes) {

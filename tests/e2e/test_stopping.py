@@ -8,6 +8,8 @@ import time
 import pytest
 
 from programs import (
+    FUSER,
+    RECEIVER_MODEL,
     Process,
     RunFolder,
     children_of,
@@ -25,6 +27,18 @@ def test_a_daemon_stops_within_its_grace_and_removes_its_socket(pair, number):
         assert daemon.stop(number) == 0, daemon.stderr()
         assert time.monotonic() - start < 10  # 2 s of grace, and a busy machine
         assert not pathlib.Path(daemon.address.removeprefix("unix:")).exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_daemon_that_waits_for_its_sharer_ends_at_once_by_the_signal(programs, folder, number):
+    receiver = programs.start(
+        "qc2c-receiver",
+        *("--model", RECEIVER_MODEL, "--fuser", FUSER, "--listen", f"unix:{folder}/r.sock"),
+        *("--sharer", f"unix:{folder}/nobody.sock", "--sharer-patience-ms", 600_000),
+    )
+    time.sleep(1)  # it loads in less, and waits from then on
+    assert receiver.stop(number) == -number
+    assert not (folder / "r.sock").exists()
 
 
 def test_a_socket_left_by_a_killed_daemon_is_taken_over_and_a_live_one_is_not(programs, folder):
