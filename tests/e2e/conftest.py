@@ -1,5 +1,6 @@
 import pathlib
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -7,6 +8,9 @@ from typing import NamedTuple
 import pytest
 
 from programs import Daemon, Programs
+
+# A shell's background job ignores it, and so would every program that the tests start and interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class Pair(NamedTuple):
