@@ -33,9 +33,12 @@ struct SensitivityRequest {
 struct Sensitivity {
   KvTensorId tensor;
   std::string scheme;
-  double squared_error = 0;  // (sent - own)^2, summed over the tensor, mean over documents
-  // Nats: mean over the documents of the mean log-probability a token of the right answer, with the
-  // whole cache as it is, less the same with this tensor quantized. May be negative.
+  // (sent - own)^2, summed over the tensor, mean over documents. A token that several of the
+  // receiver's take (alignment `span`) counts each time, though it is sent once.
+  double squared_error = 0;
+  // Nats: the mean log-probability a token of the right answer with the whole cache as it is, less
+  // the same with this tensor quantized; the mean over documents, of answers without options over
+  // the tokens of a batch first. May be negative.
   double loss_increase = 0;
 };
 
