@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/base/bounded_json.h"
 #include "common/base/files.h"
 #include "common/base/status_macros.h"
 
@@ -58,7 +59,7 @@ absl::Status ReadChoices(const Json& object, Question& question) {
 }
 
 absl::StatusOr<Question> ParseQuestion(const std::string& line) {
-  const Json object = Json::parse(line, nullptr, /*allow_exceptions=*/false);
+  const Json object = ParseBoundedJson<Json>(line);
   if (!object.is_object()) return absl::InvalidArgumentError("not a JSON object");
   Question question;
   ASSIGN_OR_RETURN(question.id, IdField(object));

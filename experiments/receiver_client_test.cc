@@ -38,6 +38,14 @@ class ReceiverClientTest : public testing::Test {
     });
   }
 
+  // Into `stream`, which the receiver's answers may depend on.
+  void CountStreams(std::atomic<int>& stream) {
+    options_.check_receiver = [&](const v1::ReceiverCard&) {
+      ++stream;
+      return absl::OkStatus();
+    };
+  }
+
   void ExpectEachAnsweredOnce() const {
     EXPECT_EQ(answered_.size(), requests_.size());
     for (const auto& [id, count] : answered_) EXPECT_EQ(count, 1) << id;
@@ -167,10 +175,7 @@ TEST_F(ReceiverClientTest, AQueueThatThisRunOverfillsFailsNoQuestion) {
     return ++num_taken[stream] > 3 ? Refusal(request) : TextReply(request, "x");
   });
   options_.in_flight = 64;
-  options_.check_receiver = [&](const v1::ReceiverCard&) {
-    ++stream;
-    return absl::OkStatus();
-  };
+  CountStreams(stream);
   const absl::StatusOr<AskResult> result = AskAll();
   ASSERT_TRUE(result.ok()) << result.status();
   EXPECT_TRUE(result->failed.empty());
@@ -183,10 +188,7 @@ TEST_F(ReceiverClientTest, AQueueThatOthersFillForAWhileFailsNoQuestion) {
   Serve([&](const v1::AnswerRequest& request) {
     return stream <= kRefusingStreams ? Refusal(request) : TextReply(request, "x");
   });
-  options_.check_receiver = [&](const v1::ReceiverCard&) {
-    ++stream;
-    return absl::OkStatus();
-  };
+  CountStreams(stream);
   const absl::StatusOr<AskResult> result = AskAll();
   ASSERT_TRUE(result.ok()) << result.status();
   EXPECT_TRUE(result->failed.empty());

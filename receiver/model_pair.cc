@@ -6,9 +6,9 @@
 #include <system_error>
 
 #include "absl/strings/str_cat.h"
+#include "common/base/bounded_json.h"
 #include "common/base/files.h"
 #include "common/base/hash.h"
-#include "common/base/json_depth.h"
 #include "common/base/status_macros.h"
 #include "common/wire/frame_codec.h"
 #include "common/wire/peer_codecs.h"
@@ -35,8 +35,7 @@ absl::StatusOr<Json> ModelOfConfig(const std::filesystem::path& folder) {
   std::error_code error;
   if (!std::filesystem::exists(file, error)) return Json::object();
   ASSIGN_OR_RETURN(const std::string text, ReadFile(file));
-  const Json config = NestsTooDeep(text) ? Json(Json::value_t::discarded)
-                                         : Json::parse(text, nullptr, /*allow_exceptions=*/false);
+  const Json config = ParseBoundedJson<Json>(text);
   if (config.is_discarded() || !config.is_object()) {
     return absl::DataLossError(absl::StrCat(file.string(), ": expected a JSON object of at most ",
                                             kMaxJsonDepth, " levels"));

@@ -4,10 +4,10 @@
 #include <cstdlib>
 #include <limits>
 
+#include "common/base/bounded_json.h"
 #include "common/base/bytes.h"
 #include "common/base/files.h"
 #include "common/base/hash.h"
-#include "common/base/json_depth.h"
 
 namespace qc2c {
 namespace {
@@ -43,7 +43,7 @@ TEST(HashTest, OfFilesIsThatOfTheirLengthsAndContents) {
   std::filesystem::remove(folder / "qc2c_empty");
 }
 
-TEST(JsonDepthTest, CountsBracketsOutsideOfTexts) {
+TEST(BoundedJsonTest, CountsBracketsOutsideOfTexts) {
   const auto nested = [](int depth) {
     std::string text;
     for (int i = 0; i < depth; ++i) text += i % 2 == 0 ? "[" : "{\"a\":";

@@ -190,19 +190,29 @@ class Planner {
     return distortion;
   }
 
+  // Of all blocks with precision p: no frame of them has less.
+  absl::StatusOr<uint64_t> UniformBytes(size_t p, uint32_t num_kept) const {
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < table_.tensors().size(); ++i) {
+      ASSIGN_OR_RETURN(const uint64_t block, EstimatedBytes(i, p, num_kept));
+      bytes += block;
+    }
+    return bytes;
+  }
+
   // The most tokens that fit if every tensor has precision p; 0 if not even one does.
   absl::StatusOr<uint32_t> TryUniform(size_t p) {
     const Choice choice(table_.tensors().size(), p + 1);
     uint32_t num_kept = max_kept_;
-    if (codec_.selection != Selection::kAll) {
+    if (codec_.selection == Selection::kAll) {
+      // There may be far more than the budget: not to be laid out to learn that.
+      ASSIGN_OR_RETURN(const uint64_t bytes, UniformBytes(p, num_kept));
+      if (bytes > codec_.budget_bytes) return 0;
+    } else {
       uint32_t low = 0;
       while (low < num_kept) {
         const uint32_t middle = low + (num_kept - low + 1) / 2;
-        uint64_t bytes = 0;
-        for (size_t i = 0; i < choice.size(); ++i) {
-          ASSIGN_OR_RETURN(const uint64_t block, EstimatedBytes(i, p, middle));
-          bytes += block;
-        }
+        ASSIGN_OR_RETURN(const uint64_t bytes, UniformBytes(p, middle));
         if (bytes <= codec_.budget_bytes) {
           low = middle;
         } else {
@@ -210,14 +220,6 @@ class Planner {
         }
       }
     }
-    // Of all tokens there may be far more than the budget: not to be laid out to learn that.
-    uint64_t data_bytes = 0;
-    for (size_t i = 0; i < choice.size(); ++i) {
-      ASSIGN_OR_RETURN(const BlockBytes block,
-                       BytesOfBlock(table_.precisions()[p], cache_.layout, num_kept));
-      data_bytes += block.codes + block.scales;
-    }
-    if (data_bytes > codec_.budget_bytes) return 0;
     for (; num_kept > 0; --num_kept) {
       ASSIGN_OR_RETURN(const uint64_t bytes, Try(choice, num_kept));
       if (bytes <= codec_.budget_bytes) return num_kept;

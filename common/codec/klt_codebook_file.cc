@@ -3,8 +3,8 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/base/bounded_json.h"
 #include "common/base/hash.h"
-#include "common/base/json_depth.h"
 #include "common/base/status_macros.h"
 #include "common/codec/klt_codebook.h"
 #include "common/codec/klt_codebook_fields.h"
@@ -200,9 +200,7 @@ absl::StatusOr<KltCodebook> KltCodebook::Parse(ByteSpan content, const std::stri
     return absl::InvalidArgumentError(
         absl::StrCat(file, ": no ", kMetadataKey, " in its metadata: expected a codebook"));
   }
-  const Json json = NestsTooDeep(found->second)
-                        ? Json(Json::value_t::discarded)
-                        : Json::parse(found->second, nullptr, /*allow_exceptions=*/false);
+  const Json json = ParseBoundedJson<Json>(found->second);
   if (json.is_discarded()) {
     return absl::InvalidArgumentError(absl::StrCat(file, ": metadata: ", kMetadataKey,
                                                    " is not valid JSON of at most ", kMaxJsonDepth,

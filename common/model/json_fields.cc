@@ -3,8 +3,8 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/base/bounded_json.h"
 #include "common/base/files.h"
-#include "common/base/json_depth.h"
 #include "common/base/status_macros.h"
 
 namespace qc2c {
@@ -28,13 +28,10 @@ bool IsIntIn(const nlohmann::json& value, int32_t min, int32_t max) {
 
 absl::StatusOr<JsonFields> JsonFields::Load(const std::filesystem::path& path) {
   ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
-  if (NestsTooDeep(text)) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(path.string(), ": nests more than ", kMaxJsonDepth, " deep"));
-  }
-  nlohmann::json object = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
+  nlohmann::json object = ParseBoundedJson<nlohmann::json>(text);
   if (object.is_discarded()) {
-    return absl::InvalidArgumentError(absl::StrCat(path.string(), ": not valid JSON"));
+    return absl::InvalidArgumentError(
+        absl::StrCat(path.string(), ": not valid JSON of at most ", kMaxJsonDepth, " levels"));
   }
   if (!object.is_object()) {
     return absl::InvalidArgumentError(

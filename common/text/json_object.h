@@ -7,7 +7,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
-#include "common/base/json_depth.h"
+#include "common/base/bounded_json.h"
 
 namespace qc2c {
 
@@ -17,13 +17,10 @@ inline absl::StatusOr<nlohmann::ordered_json> ParseJsonObject(const std::string&
                                                               const std::string& path) {
   using Json = nlohmann::ordered_json;
   if (text.empty()) return Json::object();
-  if (NestsTooDeep(text)) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(path, ": nests more than ", kMaxJsonDepth, " deep"));
-  }
-  Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+  Json json = ParseBoundedJson<Json>(text);
   if (!json.is_object()) {
-    return absl::InvalidArgumentError(absl::StrCat(path, ": expected a JSON object"));
+    return absl::InvalidArgumentError(
+        absl::StrCat(path, ": expected a JSON object of at most ", kMaxJsonDepth, " levels"));
   }
   return json;
 }

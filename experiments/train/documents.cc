@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/base/bounded_json.h"
 #include "common/base/status_macros.h"
 
 namespace qc2c {
@@ -79,7 +80,7 @@ absl::Status AddOptions(const Json& json, int32_t vocab_size, Document& document
 }
 
 absl::Status AddDocument(const std::string& line, VocabSizes vocab, DocumentPools& pools) {
-  const Json json = Json::parse(line, nullptr, /*allow_exceptions=*/false);
+  const Json json = ParseBoundedJson<Json>(line);
   if (!json.is_object()) return absl::InvalidArgumentError("expected a JSON object");
   const auto kind = json.find("kind");
   if (kind == json.end() || !kind->is_string()) {

@@ -1,4 +1,4 @@
-#include "common/base/json_depth.h"
+#include "common/base/bounded_json.h"
 
 #include <cstddef>
 

@@ -1,4 +1,4 @@
-// How deep a JSON text nests.
+// JSON texts of strangers.
 #pragma once
 
 #include <string_view>
@@ -12,5 +12,13 @@ inline constexpr int kMaxJsonDepth = 64;
 // but copying, writing or destroying what it makes goes a call deeper a level, and the stack has an
 // end: a text of a stranger is asked this first. One that is no JSON may give either answer.
 bool NestsTooDeep(std::string_view json);
+
+// What `text` says; a discarded value where it is no JSON or nests too deep. `Json` is
+// nlohmann::json or ordered_json.
+template <typename Json>
+Json ParseBoundedJson(std::string_view text) {
+  if (NestsTooDeep(text)) return Json(Json::value_t::discarded);
+  return Json::parse(text, nullptr, /*allow_exceptions=*/false);
+}
 
 }  // namespace qc2c
